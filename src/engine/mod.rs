@@ -1,0 +1,1 @@
+//! Evaluates Rhai; knows no Kubernetes and no certificates.

@@ -1,0 +1,3 @@
+//! The `rootshift` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What runs in a mesh: proxies, revisions, CAs, verdicts, the trust matrix.

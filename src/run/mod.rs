@@ -1,0 +1,1 @@
+//! One execution of a script: steps, gates, waivers, approvals, modes.

@@ -1,0 +1,1 @@
+//! Where scripts come from: the bundled ones, files; their headers.

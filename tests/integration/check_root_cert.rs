@@ -1,0 +1,1 @@
+//! check_root_cert
