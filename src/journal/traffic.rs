@@ -1,0 +1,162 @@
+//! Figures of the traffic that ran beside a run: mutual TLS handshakes by pair of classes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Handshakes over some time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficFigures {
+    /// Handshakes that both sides completed.
+    pub made: u64,
+    /// Handshakes that one side refused for trust: the other's chain, name or validity.
+    pub failed: u64,
+    /// Attempts that met nobody to shake hands with.
+    pub unreachable: u64,
+    /// The live pair with the fewest handshakes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub least: Option<Least>,
+    /// Every ordered pair of classes, by client, then server.
+    pub pairs: Vec<PairFigures>,
+}
+
+/// The least-probed pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Least {
+    /// `CLIENT -> SERVER`.
+    pub pair: String,
+    /// Its handshakes, made or failed.
+    pub made: u64,
+}
+
+/// Handshakes of one ordered pair of classes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairFigures {
+    /// Class of the side that connects.
+    pub client: String,
+    /// Class of the side that is connected to.
+    pub server: String,
+    /// Whether both classes had a live, ready member all the time.
+    pub live: bool,
+    /// Handshakes completed.
+    pub made: u64,
+    /// Handshakes refused for trust.
+    pub failed: u64,
+    /// Attempts that met nobody.
+    pub unreachable: u64,
+    /// Why handshakes were refused, and how many for each reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, u64>,
+}
+
+impl TrafficFigures {
+    /// Sums up pairs; the least-probed one is looked for among the live ones.
+    pub fn of(mut pairs: Vec<PairFigures>) -> Self {
+        pairs.sort_by(|a, b| (&a.client, &a.server).cmp(&(&b.client, &b.server)));
+        let least = pairs
+            .iter()
+            .filter(|p| p.live)
+            .min_by_key(|p| p.made + p.failed)
+            .map(|p| Least {
+                pair: p.name(),
+                made: p.made + p.failed,
+            });
+        Self {
+            made: pairs.iter().map(|p| p.made).sum(),
+            failed: pairs.iter().map(|p| p.failed).sum(),
+            unreachable: pairs.iter().map(|p| p.unreachable).sum(),
+            least,
+            pairs,
+        }
+    }
+
+    /// What was added since `earlier`, an older reading of the same counters. Pairs with nothing
+    /// new that are not live are left out; whether a pair is live is as it is now.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let before: BTreeMap<_, _> = earlier
+            .pairs
+            .iter()
+            .map(|p| ((p.client.as_str(), p.server.as_str()), p))
+            .collect();
+        let pairs = self.pairs.iter().map(|now| {
+            let mut new = now.clone();
+            if let Some(old) = before.get(&(now.client.as_str(), now.server.as_str())) {
+                new.made = now.made.saturating_sub(old.made);
+                new.failed = now.failed.saturating_sub(old.failed);
+                new.unreachable = now.unreachable.saturating_sub(old.unreachable);
+                for (reason, count) in &old.reasons {
+                    if let Some(n) = new.reasons.get_mut(reason) {
+                        *n = n.saturating_sub(*count);
+                    }
+                }
+                new.reasons.retain(|_, n| *n > 0);
+            }
+            new
+        });
+        Self::of(
+            pairs
+                .filter(|p| p.live || p.made + p.failed + p.unreachable > 0)
+                .collect(),
+        )
+    }
+}
+
+impl PairFigures {
+    /// `CLIENT -> SERVER`.
+    pub fn name(&self) -> String {
+        format!("{} -> {}", self.client, self.server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(client: &str, server: &str, live: bool, made: u64, failed: u64) -> PairFigures {
+        let reasons = (failed > 0)
+            .then(|| ("unknown issuer".to_owned(), failed))
+            .into_iter()
+            .collect();
+        PairFigures {
+            client: client.to_owned(),
+            server: server.to_owned(),
+            live,
+            made,
+            failed,
+            unreachable: 0,
+            reasons,
+        }
+    }
+
+    #[test]
+    fn the_least_probed_pair_is_a_live_one() {
+        let figures = TrafficFigures::of(vec![
+            pair("b", "a", true, 9, 1),
+            pair("a", "b", false, 1, 0),
+        ]);
+        assert_eq!((figures.made, figures.failed), (10, 1));
+        assert_eq!(
+            figures.least,
+            Some(Least {
+                pair: "b -> a".to_owned(),
+                made: 10
+            })
+        );
+    }
+
+    #[test]
+    fn a_difference_holds_only_what_is_new() {
+        let earlier =
+            TrafficFigures::of(vec![pair("a", "b", true, 5, 2), pair("x", "b", true, 7, 0)]);
+        let later = TrafficFigures::of(vec![
+            pair("a", "b", true, 6, 5),
+            pair("x", "b", false, 7, 0),
+            pair("y", "b", true, 0, 0),
+        ]);
+        let new = later.since(&earlier);
+        assert_eq!(new.pairs.len(), 2);
+        assert_eq!((new.made, new.failed), (1, 3));
+        assert_eq!(new.pairs[0].reasons["unknown issuer"], 3);
+        assert_eq!(new.least.unwrap().made, 0);
+    }
+}
