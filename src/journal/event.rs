@@ -53,7 +53,7 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         handshakes: Option<TrafficFigures>,
         /// How many mutations there were, by what became of them.
-        mutations: MutationCounts,
+        mutation_counts: MutationCounts,
         /// Every waiver that was given, and how often it was used.
         waivers: Vec<WaiverRecord>,
         /// What the script returned.
@@ -457,7 +457,7 @@ mod tests {
                 exit_code: 0,
                 seconds: 2.0,
                 handshakes: Some(TrafficFigures::default()),
-                mutations: MutationCounts::default(),
+                mutation_counts: MutationCounts::default(),
                 waivers: Vec::new(),
                 summary: Value::Null,
                 failure: None,
