@@ -1,1 +1,7 @@
-//! The twin's mesh.
+//! The mesh inside the twin.
+
+pub mod figures;
+pub mod prober;
+
+pub use figures::{Figures, Least, PairFigures};
+pub use prober::Prober;
