@@ -1,3 +1,1 @@
-//! What a person types; plugs the parts together.
-
-pub mod args;
+//! What a person types.

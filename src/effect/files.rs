@@ -50,7 +50,7 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
         FileError::NotUtf8 {
             path: path.to_owned(),
             byte: bytes[at],
-            line: before.split(|b| *b == b'\n').count(),
+            line: before.iter().filter(|b| **b == b'\n').count() + 1,
             column: at - line_start + 1,
         }
     })

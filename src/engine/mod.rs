@@ -1,1 +1,39 @@
 //! Evaluates Rhai; knows no Kubernetes and no certificates.
+//!
+//! The engine gives a script its options, its limits, a thread with a big stack, cancellation that
+//! cannot be swallowed, modules to import, `step` and `ensure … always`, and errors that point at
+//! the line. What a script can *say* comes from elsewhere: whoever builds an [`Engine`] hands it
+//! [`Words`], and the words are made with [`kit`].
+//!
+//! It is separate so that the language can be tested without a cluster, and so that everything
+//! which may break with the next version of Rhai is in one file (`volatile.rs`).
+
+mod bridge;
+mod cancel;
+mod diagnostic;
+mod docs;
+mod explain;
+mod failure;
+pub mod kit;
+mod limits;
+mod machine;
+mod modules;
+mod observer;
+mod position;
+mod program;
+mod sources;
+mod suggest;
+mod syntax;
+mod volatile;
+
+pub use bridge::Bridge;
+pub use cancel::{Cancel, Inherited, MaskGuard, Patience};
+pub use diagnostic::{Diagnostic, Frame};
+pub use docs::{ParamDoc, WordDoc};
+pub use failure::{Failure, FailureKind};
+pub use limits::Limits;
+pub use machine::Engine;
+pub use modules::Modules;
+pub use observer::{Silent, StepObserver, Words};
+pub use program::Program;
+pub use suggest::{did_you_mean, nearest};

@@ -1,5 +1,10 @@
 //! The words of the script language, one file per script module; the only place that knows Rhai
 //! and the world.
+//!
+//! A file `x.rs` has `pub(super) fn register(engine: &mut rhai::Engine)`, which registers the
+//! module `x` from an `#[export_module]`. Every word has a doc comment: one sentence; `- name:` for
+//! each parameter, with units; what it throws; and an example that asserts its value. Help, the
+//! reference and completion are derived from that, and a test runs the examples on a twin.
 
 pub mod ask;
 pub mod cert;
@@ -15,3 +20,19 @@ pub mod shell;
 pub mod time;
 pub mod workload;
 pub mod world;
+
+use crate::engine::Words;
+
+/// All words of this program.
+///
+/// The engine's tag is a [`world::World`]; without one (for documentation) the words can be listed
+/// but not called.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HostWords;
+
+impl Words for HostWords {
+    fn register(&self, engine: &mut rhai::Engine) {
+        flow::register(engine);
+        time::register(engine);
+    }
+}

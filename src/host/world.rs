@@ -1,1 +1,127 @@
-//! Words of `world`.
+//! What the words act on: clusters, authorities, the run; and how a word reaches it.
+//!
+//! A [`World`] is the engine's tag. It is assembled by whoever starts a run, from parts that are
+//! given in full: there is no global behind it, so two runs in one process do not meet.
+
+use crate::effect::clock::Clock;
+use crate::engine::kit::{self, Reply};
+use crate::engine::{Bridge, Failure};
+use crate::journal::Event;
+use jiff::Timestamp;
+use rhai::NativeCallContext;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Everything that words act on; clones share it.
+#[derive(Clone)]
+pub struct World(Arc<Inner>);
+
+/// What a [`World`] is made of.
+pub struct WorldParts {
+    /// How words wait.
+    pub bridge: Bridge,
+    /// What the run offers its words.
+    pub port: Arc<dyn RunPort>,
+    /// First on the `PATH` of child processes.
+    pub path_prefix: Option<PathBuf>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+struct Inner {
+    parts: WorldParts,
+    processes: AtomicU64,
+}
+
+/// What a run offers its words; implemented by `run/`, and by the REPL's session.
+pub trait RunPort: Send + Sync {
+    /// Records an event.
+    fn emit(&self, event: Event);
+
+    /// Asks whether to go on.
+    ///
+    /// # Errors
+    /// `usage` when nobody can be asked.
+    fn confirm(&self, question: &str) -> Result<bool, Failure>;
+
+    /// Asks for `name` to be typed, for what cannot be taken back. `what` says what will happen.
+    ///
+    /// # Errors
+    /// `usage` when nobody can be asked.
+    fn confirm_name(&self, what: &str, name: &str) -> Result<bool, Failure>;
+
+    /// The reason with which gate `code` was waived, if it was; using a waiver is recorded.
+    fn waived(&self, code: &str) -> Option<String>;
+
+    /// A line of the script's own results.
+    fn output(&self, text: &str);
+
+    /// Whether a person is there to answer.
+    fn interactive(&self) -> bool;
+}
+
+impl World {
+    /// Puts the parts together.
+    pub fn new(parts: WorldParts) -> World {
+        World(Arc::new(Inner {
+            parts,
+            processes: AtomicU64::new(0),
+        }))
+    }
+
+    /// The world that the calling script acts on.
+    ///
+    /// # Errors
+    /// A `bug` when the engine was built without one.
+    pub fn of(ctx: &NativeCallContext) -> Reply<World> {
+        kit::context(ctx)
+    }
+
+    /// Waits for a call: what the script's thread does while the cluster works.
+    ///
+    /// # Errors
+    /// As [`Bridge::wait`].
+    pub fn wait<T, E: Into<Failure>>(&self, call: impl Future<Output = Result<T, E>>) -> Reply<T> {
+        self.bridge().wait(call)
+    }
+
+    /// Does nothing for `duration`.
+    ///
+    /// # Errors
+    /// `interrupted`.
+    pub fn pause(&self, duration: Duration) -> Reply<()> {
+        self.bridge().pause(duration)
+    }
+
+    /// How words wait.
+    pub fn bridge(&self) -> &Bridge {
+        &self.0.parts.bridge
+    }
+
+    /// What the run offers.
+    pub fn port(&self) -> &dyn RunPort {
+        self.0.parts.port.as_ref()
+    }
+
+    /// The same, to be kept.
+    pub fn shared_port(&self) -> Arc<dyn RunPort> {
+        self.0.parts.port.clone()
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Timestamp {
+        self.0.parts.clock.now()
+    }
+
+    /// First on the `PATH` of child processes.
+    pub fn path_prefix(&self) -> Option<&Path> {
+        self.0.parts.path_prefix.as_deref()
+    }
+
+    /// A number for the next child process of this run, from 1.
+    pub fn next_process(&self) -> u64 {
+        self.0.processes.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}

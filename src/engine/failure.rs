@@ -1,0 +1,171 @@
+//! What went wrong, as one value that crosses every boundary: host word → script → run → exit code.
+//!
+//! A script sees it as a thrown map with the same fields; it never sees a bare string from a word.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A failure with its origin, its evidence and the next step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Whose fault it is; decides the exit code.
+    pub kind: FailureKind,
+    /// The stable name of a refusal, as `--waive` takes it.
+    pub code: Option<String>,
+    /// What happened: lower case, no full stop, names in backticks.
+    pub message: String,
+    /// What it is about, as kubectl writes it (`deployment.apps/shop/cart`).
+    pub resource: Option<String>,
+    /// Whether doing the same again may succeed.
+    pub retryable: bool,
+    /// The next step for a person.
+    pub hint: Option<String>,
+    /// Lines that support the message, most telling first.
+    pub evidence: Vec<String>,
+}
+
+/// Whose fault a [`Failure`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// Ours: something that cannot happen did.
+    Bug,
+    /// The cluster's: unreachable, forbidden, a rollout that is blocked.
+    Cluster,
+    /// The machine's: a file, a program, a network.
+    Environment,
+    /// Nobody's: a person or a deadline stopped it.
+    Interrupted,
+    /// A gate or a check said no.
+    Refused,
+    /// The script's: syntax, unknown word, a thrown value.
+    Script,
+    /// The command line's: flags, headers, parameters.
+    Usage,
+}
+
+impl Failure {
+    /// A failure of `kind` that says `message` and nothing more.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
+        Failure {
+            kind,
+            code: None,
+            message: message.into(),
+            resource: None,
+            retryable: false,
+            hint: None,
+            evidence: Vec::new(),
+        }
+    }
+
+    /// The script's fault.
+    pub fn script(message: impl Into<String>) -> Failure {
+        Failure::new(FailureKind::Script, message)
+    }
+
+    /// The machine's fault.
+    pub fn environment(message: impl Into<String>) -> Failure {
+        Failure::new(FailureKind::Environment, message)
+    }
+
+    /// The command line's fault.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(FailureKind::Usage, message)
+    }
+
+    /// Our fault.
+    pub fn bug(message: impl Into<String>) -> Failure {
+        Failure::new(FailureKind::Bug, message)
+    }
+
+    /// Refused by the gate or check named `code`.
+    pub fn refused(code: impl Into<String>, message: impl Into<String>) -> Failure {
+        let mut failure = Failure::new(FailureKind::Refused, message);
+        failure.code = Some(code.into());
+        failure
+    }
+
+    /// Stopped by a person or a deadline.
+    pub fn interrupted(message: impl Into<String>) -> Failure {
+        Failure::new(FailureKind::Interrupted, message)
+    }
+
+    /// With the next step for a person.
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// With what it is about.
+    pub fn about(mut self, resource: impl Into<String>) -> Failure {
+        self.resource = Some(resource.into());
+        self
+    }
+
+    /// With one more line of evidence.
+    pub fn evidence(mut self, line: impl Into<String>) -> Failure {
+        self.evidence.push(line.into());
+        self
+    }
+
+    /// Marked as worth another try.
+    pub fn retryable(mut self) -> Failure {
+        self.retryable = true;
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl FailureKind {
+    /// The process's exit code when a run ends with this.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            FailureKind::Bug | FailureKind::Script => 1,
+            FailureKind::Usage => 2,
+            FailureKind::Refused => 3,
+            FailureKind::Cluster | FailureKind::Environment => 4,
+            FailureKind::Interrupted => 130,
+        }
+    }
+
+    /// The name scripts and JSON know it by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureKind::Bug => "bug",
+            FailureKind::Cluster => "cluster",
+            FailureKind::Environment => "environment",
+            FailureKind::Interrupted => "interrupted",
+            FailureKind::Refused => "refused",
+            FailureKind::Script => "script",
+            FailureKind::Usage => "usage",
+        }
+    }
+
+    /// The kind with that name.
+    pub fn parse(name: &str) -> Option<FailureKind> {
+        [
+            FailureKind::Bug,
+            FailureKind::Cluster,
+            FailureKind::Environment,
+            FailureKind::Interrupted,
+            FailureKind::Refused,
+            FailureKind::Script,
+            FailureKind::Usage,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == name)
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

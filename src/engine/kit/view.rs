@@ -1,0 +1,150 @@
+//! An object read in place: a cheap handle on JSON that a script reads like a map.
+//!
+//! A pod as a Rhai map takes ten times the memory of its JSON and is copied at every call; a view is
+//! two reference counts. A view is always of a JSON object: arrays below it are given as arrays of
+//! views, since they are short, and everything else as the plain value.
+//!
+//! A missing field is `()`. Going below a missing field is an error, unless the script says `?.`.
+//! `metadata.labels` and `metadata.annotations` are always maps, if empty.
+
+use super::{Reply, fail, to_dynamic};
+use crate::engine::Failure;
+use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
+use serde_json::Value;
+use std::fmt;
+use std::sync::Arc;
+
+/// A JSON object inside a shared document.
+#[derive(Clone)]
+pub struct View {
+    root: Arc<Value>,
+    pointer: Arc<str>,
+}
+
+impl View {
+    /// A view of a whole document.
+    pub fn new(root: Arc<Value>) -> View {
+        View {
+            root,
+            pointer: Arc::from(""),
+        }
+    }
+
+    /// A view of the part that a JSON pointer (RFC 6901) names.
+    pub fn at(root: Arc<Value>, pointer: &str) -> View {
+        View {
+            root,
+            pointer: Arc::from(pointer),
+        }
+    }
+
+    /// The document it is a part of.
+    pub fn root(&self) -> &Arc<Value> {
+        &self.root
+    }
+
+    /// Which part: a JSON pointer, empty for the whole.
+    pub fn pointer(&self) -> &str {
+        &self.pointer
+    }
+
+    /// What it shows.
+    pub fn value(&self) -> &Value {
+        self.root.pointer(&self.pointer).unwrap_or(&Value::Null)
+    }
+
+    /// The field `key` as a script sees it.
+    pub fn field(&self, key: &str) -> Dynamic {
+        let value = self.value().get(key).unwrap_or(&Value::Null);
+        let is_metadata = self.pointer.ends_with("/metadata");
+        if is_metadata && matches!(key, "labels" | "annotations") {
+            return match value {
+                Value::Object(_) => to_dynamic(value),
+                _ => Map::new().into(),
+            };
+        }
+        let token = key.replace('~', "~0").replace('/', "~1");
+        self.show(value, &format!("{}/{token}", self.pointer))
+    }
+
+    fn show(&self, value: &Value, pointer: &str) -> Dynamic {
+        match value {
+            Value::Object(_) => Dynamic::from(View::at(self.root.clone(), pointer)),
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| self.show(item, &format!("{pointer}/{index}")))
+                .collect::<Array>()
+                .into(),
+            plain => to_dynamic(plain),
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &String> {
+        self.value()
+            .as_object()
+            .into_iter()
+            .flat_map(|map| map.keys())
+    }
+}
+
+impl PartialEq for View {
+    fn eq(&self, other: &View) -> bool {
+        self.value() == other.value()
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.value())
+    }
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.value())
+    }
+}
+
+/// Makes views usable in scripts.
+pub(in crate::engine) fn register(engine: &mut Engine) {
+    engine.register_type_with_name::<View>("Object");
+    engine.register_indexer_get(|view: &mut View, key: ImmutableString| view.field(&key));
+    engine.register_indexer_get(|_: &mut View, index: i64| -> Reply<Dynamic> {
+        Err(fail(Failure::script(format!(
+            "an object has fields, not elements: [{index}]"
+        ))))
+    });
+    #[allow(clippy::cast_possible_wrap)]
+    engine.register_fn("len", |view: &mut View| view.keys().count() as i64);
+    engine.register_fn("is_empty", |view: &mut View| view.keys().next().is_none());
+    engine.register_fn("contains", |view: &mut View, key: &str| {
+        view.value().get(key).is_some()
+    });
+    engine.register_fn("keys", |view: &mut View| {
+        view.keys()
+            .map(|key| key.as_str().into())
+            .collect::<Array>()
+    });
+    engine.register_fn("values", |view: &mut View| {
+        view.keys().map(|key| view.field(key)).collect::<Array>()
+    });
+    engine.register_fn("to_map", |view: &mut View| to_dynamic(view.value()));
+    engine.register_fn("to_json", |view: &mut View| view.to_string());
+    engine.register_fn("to_string", |view: &mut View| view.to_string());
+    engine.register_fn("to_debug", |view: &mut View| view.to_string());
+    engine.register_fn("==", |a: View, b: View| a == b);
+    engine.register_fn("!=", |a: View, b: View| a != b);
+    engine.register_fn("==", |a: View, b: Map| {
+        super::to_json(&b.into()).is_ok_and(|b| *a.value() == b)
+    });
+    engine.register_fn("==", |a: Map, b: View| {
+        super::to_json(&a.into()).is_ok_and(|a| *b.value() == a)
+    });
+    engine.register_fn("!=", |a: View, b: Map| {
+        !super::to_json(&b.into()).is_ok_and(|b| *a.value() == b)
+    });
+    engine.register_fn("!=", |a: Map, b: View| {
+        !super::to_json(&a.into()).is_ok_and(|a| *b.value() == a)
+    });
+}

@@ -1,0 +1,229 @@
+//! [`Engine`]: Rhai, set up, and the two ways to evaluate with it.
+
+use super::cancel::Cancel;
+use super::diagnostic::Diagnostic;
+use super::docs::{self, WordDoc};
+use super::kit::{self, Reply};
+use super::modules::{Modules, Resolver};
+use super::observer::{StepObserver, Words};
+use super::program::Program;
+use super::sources::Sources;
+use super::{Failure, Limits, explain, syntax};
+use rhai::{CallFnOptions, Dynamic, EvalAltResult, Map, OptimizationLevel, Scope};
+use serde_json::Value;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::oneshot;
+
+/// An evaluator with its words, limits and token. One per run or session; it takes under a
+/// millisecond to build.
+pub struct Engine {
+    pub(super) rhai: rhai::Engine,
+    pub(super) sources: Sources,
+    pub(super) limits: Limits,
+    pub(super) cancel: Cancel,
+    words: OnceLock<Vec<WordDoc>>,
+}
+
+impl Engine {
+    /// An engine that knows `words`, whose every word can reach `tag`.
+    ///
+    /// # Errors
+    /// A `bug` when the words cannot be registered.
+    pub fn new(
+        words: &dyn Words,
+        tag: Dynamic,
+        limits: Limits,
+        cancel: Cancel,
+        observer: &Arc<dyn StepObserver>,
+        modules: Modules,
+    ) -> Result<Engine, Failure> {
+        let sources = Sources::default();
+        let mut rhai = rhai::Engine::new();
+        // Rhai's optimiser deletes statements that it cannot evaluate, undefined variables included.
+        rhai.set_optimization_level(OptimizationLevel::None);
+        // The interner is one lock that sleeps 10 ms when it is contended.
+        rhai.set_max_strings_interned(0);
+        rhai.set_strict_variables(true);
+        rhai.set_max_call_levels(limits.call_depth);
+        rhai.set_max_expr_depths(limits.expression_depth, limits.expression_depth);
+        rhai.set_max_string_size(limits.string_size);
+        rhai.set_max_array_size(limits.array_size);
+        rhai.set_max_map_size(limits.map_size);
+        rhai.set_max_modules(limits.modules);
+        rhai.disable_symbol("eval");
+        rhai.set_default_tag(tag);
+        rhai.set_module_resolver(Resolver::new(modules, sources.clone()));
+        let token = cancel.clone();
+        rhai.on_progress(move |operations| token.tick(operations).map(Dynamic::from));
+        kit::register_view(&mut rhai);
+        syntax::register(&mut rhai, &cancel, observer)
+            .map_err(|error| Failure::bug(format!("custom syntax: {error}")))?;
+        words.register(&mut rhai);
+        Ok(Engine {
+            rhai,
+            sources,
+            limits,
+            cancel,
+            words: OnceLock::new(),
+        })
+    }
+
+    /// Compiles `text`, which errors call `name`.
+    ///
+    /// # Errors
+    /// Syntax errors, unknown variables and modules.
+    pub fn compile(&self, name: &str, text: &str) -> Result<Program, Diagnostic> {
+        self.sources.insert(name, text);
+        let mut scope = Scope::new();
+        scope.push_constant("p", Map::new());
+        let mut ast = self
+            .rhai
+            .compile_with_scope(&scope, text)
+            .map_err(|error| {
+                let error = EvalAltResult::ErrorParsing(*error.0, error.1);
+                self.diagnose(&error, name, &[])
+            })?;
+        ast.set_source(name);
+        Ok(Program {
+            name: name.to_owned(),
+            ast,
+        })
+    }
+
+    /// Evaluates `program` on a thread of its own: calls its `main(p)`, or `main()`, if it has one,
+    /// else evaluates it from top to bottom with `p` as a constant.
+    ///
+    /// Dropping the future stops the script.
+    ///
+    /// # Errors
+    /// What the script threw, a refusal, an interruption, or a result without a JSON form.
+    pub async fn run(
+        self: &Arc<Self>,
+        program: Program,
+        params: Value,
+    ) -> Result<Value, Diagnostic> {
+        let engine = self.clone();
+        self.on_thread(move || {
+            let result = engine.evaluate(&program, &params);
+            let value = result.and_then(|value| kit::to_json(&value));
+            value.map_err(|error| engine.diagnose(&error, program.name(), &own_names(&program)))
+        })
+        .await
+    }
+
+    /// All words, Rhai's own library excluded.
+    pub fn metadata(&self) -> Vec<WordDoc> {
+        docs::words(&self.rhai, false)
+    }
+
+    /// The token that stops this engine's evaluations.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    fn evaluate(&self, program: &Program, params: &Value) -> Reply<Dynamic> {
+        if let Some(wall) = self.limits.wall {
+            self.cancel.expire_in(wall);
+        }
+        let params = kit::to_dynamic(params);
+        let mut scope = Scope::new();
+        scope.push_constant_dynamic("p", params.clone());
+        let Some(taken) = program.main_parameters() else {
+            return self.rhai.eval_ast_with_scope(&mut scope, &program.ast);
+        };
+        let args: Vec<Dynamic> = [params].into_iter().take(taken).collect();
+        self.rhai
+            .call_fn_with_options(CallFnOptions::new(), &mut scope, &program.ast, "main", args)
+    }
+
+    /// Does `work` on a thread with the stack that scripts need, and catches its panics.
+    pub(super) async fn on_thread<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> Result<T, Diagnostic> + Send + 'static,
+    ) -> Result<T, Diagnostic> {
+        let (done, result) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("script".to_owned())
+            .stack_size(self.limits.script_stack)
+            .spawn(move || {
+                let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+                    Err(Diagnostic::new(Failure::bug(format!(
+                        "panic: {}",
+                        panic_text(panic.as_ref())
+                    ))))
+                });
+                let _ = done.send(result);
+            });
+        if let Err(error) = thread {
+            return Err(Diagnostic::new(Failure::environment(format!(
+                "cannot start the script's thread: {error}"
+            ))));
+        }
+        let dropped = StopOnDrop(Some(self.cancel.clone()));
+        let result = result.await;
+        dropped.disarm();
+        result.unwrap_or_else(|_| {
+            Err(Diagnostic::new(Failure::bug(
+                "the script's thread vanished",
+            )))
+        })
+    }
+
+    /// `error` with its place and, for unknown names, a suggestion. `own`: the script's own names.
+    pub(super) fn diagnose(&self, error: &EvalAltResult, main: &str, own: &[String]) -> Diagnostic {
+        let mut failure = kit::failure_of(error);
+        if failure.hint.is_none() {
+            explain::with_words(&mut failure, leaf(error), self.all_words(), own);
+        }
+        Diagnostic::of(failure, error, main, &self.sources)
+    }
+
+    /// All words and Rhai's own library; kept, since collecting them takes some milliseconds.
+    fn all_words(&self) -> &[WordDoc] {
+        self.words.get_or_init(|| docs::words(&self.rhai, true))
+    }
+}
+
+/// The functions that a script defines.
+fn own_names(program: &Program) -> Vec<String> {
+    program
+        .ast
+        .iter_functions()
+        .map(|function| function.name.to_owned())
+        .collect()
+}
+
+fn leaf(error: &EvalAltResult) -> &EvalAltResult {
+    match error {
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _)
+        | EvalAltResult::ErrorInModule(_, inner, _) => leaf(inner),
+        leaf => leaf,
+    }
+}
+
+/// The message of a caught panic.
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_owned())
+}
+
+/// Stops the script when nobody waits for it any more.
+struct StopOnDrop(Option<Cancel>);
+
+impl StopOnDrop {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        if let Some(cancel) = self.0.take() {
+            cancel.cancel();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `step NAME { … }` and `ensure { … } always { … }`.
+//!
+//! Custom syntax instead of words that take closures: a block sees the variables around it without
+//! capturing them (captured variables are locks under threads), and `return` and `break` inside
+//! leave the function or loop that is written around it.
+
+use super::cancel::Cancel;
+use super::kit;
+use super::observer::StepObserver;
+use super::volatile::{self, Block};
+use super::{Failure, FailureKind};
+use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, ParseError};
+use std::sync::Arc;
+
+/// Teaches `engine` both forms.
+pub(super) fn register(
+    engine: &mut Engine,
+    cancel: &Cancel,
+    observer: &Arc<dyn StepObserver>,
+) -> Result<(), ParseError> {
+    let observer = observer.clone();
+    volatile::block_syntax(engine, &["step", "$expr$", "$block$"], move |ctx, parts| {
+        step(ctx, parts, observer.as_ref())
+    })?;
+    let cancel = cancel.clone();
+    volatile::block_syntax(
+        engine,
+        &["ensure", "$block$", "always", "$block$"],
+        move |ctx, parts| ensure(ctx, parts, &cancel),
+    )
+}
+
+fn step(
+    ctx: &mut EvalContext,
+    parts: &[Block],
+    observer: &dyn StepObserver,
+) -> kit::Reply<Dynamic> {
+    let [name, block] = parts else {
+        return Err(kit::fail(Failure::bug("`step` takes a name and a block")));
+    };
+    let position = name.position();
+    let name = volatile::eval(ctx, name)?;
+    let Ok(name) = name.into_string() else {
+        let failure = Failure::script("the name of a step is a string");
+        return Err(kit::fail_at(failure, position));
+    };
+    observer
+        .begin(&name)
+        .map_err(|failure| kit::fail_at(failure, position))?;
+    let result = volatile::eval(ctx, block);
+    let failure = match &result {
+        Err(error) if !is_flow(error) => Some(kit::failure_of(error)),
+        _ => None,
+    };
+    let ended = observer.end(&name, failure.as_ref().map_or(Ok(()), Err));
+    match (failure, ended) {
+        (None, Err(failure)) => Err(kit::fail_at(failure, position)),
+        _ => result,
+    }
+}
+
+fn ensure(ctx: &mut EvalContext, parts: &[Block], cancel: &Cancel) -> kit::Reply<Dynamic> {
+    let [block, always] = parts else {
+        return Err(kit::fail(Failure::bug("`ensure` takes two blocks")));
+    };
+    let result = volatile::eval(ctx, block);
+    let cleanup = {
+        let _masked = cancel.mask();
+        volatile::eval(ctx, always)
+    };
+    match (result, cleanup) {
+        (result, Ok(_)) => result,
+        // What failed first is what went wrong; a cleanup cannot hide it, not even with `return`.
+        (Err(first), Err(second)) if !is_flow(&first) => Err(if is_flow(&second) {
+            first
+        } else {
+            with_cleanup(first, &kit::failure_of(&second))
+        }),
+        (_, Err(second)) => Err(second),
+    }
+}
+
+/// `return`, `break`, `continue` and `exit` travel as errors and are none.
+fn is_flow(error: &EvalAltResult) -> bool {
+    match error {
+        EvalAltResult::LoopBreak(..) | EvalAltResult::Return(..) | EvalAltResult::Exit(..) => true,
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) => is_flow(inner),
+        _ => false,
+    }
+}
+
+/// `error` with the failure of its cleanup as evidence.
+fn with_cleanup(mut error: Box<EvalAltResult>, cleanup: &Failure) -> Box<EvalAltResult> {
+    let mut failure = kit::failure_of(&error);
+    failure
+        .evidence
+        .push(format!("the cleanup failed too: {}", cleanup.message));
+    let leaf = leaf_mut(&mut error);
+    let position = leaf.position();
+    *leaf = if failure.kind == FailureKind::Interrupted {
+        EvalAltResult::ErrorTerminated(Dynamic::from(failure), position)
+    } else {
+        EvalAltResult::ErrorRuntime(kit::failure_map(&failure).into(), position)
+    };
+    error
+}
+
+fn leaf_mut(error: &mut EvalAltResult) -> &mut EvalAltResult {
+    match error {
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _)
+        | EvalAltResult::ErrorInModule(_, inner, _) => leaf_mut(inner),
+        leaf => leaf,
+    }
+}
