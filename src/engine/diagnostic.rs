@@ -40,6 +40,26 @@ impl Diagnostic {
         }
     }
 
+    /// A failure at `line` and `column` (characters), both from 1, of `text`, which is called `source`.
+    pub fn at(
+        failure: Failure,
+        source: &str,
+        text: &str,
+        line: usize,
+        column: usize,
+    ) -> Diagnostic {
+        Diagnostic {
+            failure,
+            frames: vec![Frame {
+                source: source.to_owned(),
+                text: Some(Arc::from(text)),
+                line,
+                column,
+                called: None,
+            }],
+        }
+    }
+
     /// What `error` says and where, when `main` is the script that was evaluated.
     pub(super) fn of(
         failure: Failure,

@@ -76,23 +76,26 @@ pub(super) fn parse_error(error: &ParseErrorType) -> Failure {
 
 /// Adds what the list of words knows: near names, overloads, modules.
 ///
-/// `names`: the variables and functions of the script itself.
+/// `own`: the names that the script itself declares. `modules`: what it could import.
 pub(super) fn with_words(
     failure: &mut Failure,
     error: &EvalAltResult,
     words: &[WordDoc],
     own: &[String],
+    modules: &[String],
 ) {
     match error {
         EvalAltResult::ErrorFunctionNotFound(signature, _) => {
             unknown_word(failure, signature, words, own)
         }
-        EvalAltResult::ErrorModuleNotFound(name, _) => unknown_module(failure, name, words, own),
+        EvalAltResult::ErrorModuleNotFound(name, _) => {
+            unknown_module(failure, name, words, modules)
+        }
         EvalAltResult::ErrorVariableNotFound(name, _) => {
             unknown_variable(failure, name, words, own)
         }
         EvalAltResult::ErrorParsing(what, _) => match &**&what {
-            ParseErrorType::ModuleUndefined(name) => unknown_module(failure, name, words, own),
+            ParseErrorType::ModuleUndefined(name) => unknown_module(failure, name, words, modules),
             ParseErrorType::VariableUndefined(name) => unknown_variable(failure, name, words, own),
             _ => {}
         },
@@ -154,9 +157,9 @@ fn unknown_word(failure: &mut Failure, signature: &str, words: &[WordDoc], own: 
     failure.hint = Some(format!("`{name}` takes {}", takes.join(" or ")));
 }
 
-fn unknown_module(failure: &mut Failure, name: &str, words: &[WordDoc], own: &[String]) {
+fn unknown_module(failure: &mut Failure, name: &str, words: &[WordDoc], importable: &[String]) {
     let modules = words.iter().filter_map(|word| word.module.as_deref());
-    failure.hint = suggest::nearest(name, modules.chain(own.iter().map(String::as_str)))
+    failure.hint = suggest::nearest(name, modules.chain(importable.iter().map(String::as_str)))
         .map(|near| format!("did you mean `{near}`?"));
 }
 
@@ -197,6 +200,12 @@ fn kinds(args: &str) -> String {
 
 /// "Unknown property 'c' - a getter is not registered for type '()'".
 fn missing_property(text: &str) -> Option<Failure> {
+    if text.contains("riteable property") || text.contains("ritable property") {
+        return Some(
+            Failure::script("an object cannot be changed in place")
+                .hint("`to_map()` gives a copy to edit"),
+        );
+    }
     let rest = text.strip_prefix("Unknown property '")?;
     let (name, rest) = rest.split_once('\'')?;
     let kind = rest.rsplit('\'').nth(1)?;
@@ -246,4 +255,64 @@ fn lower(text: &str) -> String {
 /// Rhai quotes with apostrophes, we with backticks.
 fn backticked(text: &str) -> String {
     text.replace('\'', "`")
+}
+
+/// The names that `text` declares: variables, constants, parameters, functions, import aliases.
+///
+/// A scan and not a parse, because it is asked for texts that do not parse.
+pub(super) fn declared(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut last = "";
+    let mut in_params = false;
+    for (gap, word) in words_of(text) {
+        if in_params && gap.contains([')', '{', '|']) {
+            in_params = false;
+        }
+        if in_params || matches!(last, "let" | "const" | "for" | "fn" | "as") || opens_closure(gap)
+        {
+            names.push(word.to_owned());
+        }
+        if last == "fn" || opens_closure(gap) {
+            in_params = true;
+        }
+        last = word;
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// `|` that begins a closure's parameters.
+fn opens_closure(gap: &str) -> bool {
+    gap.trim_end().ends_with('|')
+        && !gap.trim_end().ends_with("||")
+        && gap.contains(['(', ',', '='])
+}
+
+/// Every identifier with the text between it and the one before it.
+fn words_of(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let start = rest.find(is_word)?;
+        let (gap, tail) = rest.split_at(start);
+        let end = tail.find(|c| !is_word(c)).unwrap_or(tail.len());
+        let (word, tail) = tail.split_at(end);
+        rest = tail;
+        Some((gap, word))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn declared_names_are_found_even_in_text_that_does_not_parse() {
+        let text = "import \"x\" as gates; fn move_one(mesh, ns) { let a = 1; for n in [ns] { list.map(|pod| pod.x) } const C = ";
+        assert_eq!(
+            declared(text),
+            ["C", "a", "gates", "mesh", "move_one", "n", "ns", "pod"]
+        );
+    }
 }

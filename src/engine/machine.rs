@@ -22,6 +22,7 @@ pub struct Engine {
     pub(super) sources: Sources,
     pub(super) limits: Limits,
     pub(super) cancel: Cancel,
+    modules: Modules,
     words: OnceLock<Vec<WordDoc>>,
 }
 
@@ -53,7 +54,7 @@ impl Engine {
         rhai.set_max_modules(limits.modules);
         rhai.disable_symbol("eval");
         rhai.set_default_tag(tag);
-        rhai.set_module_resolver(Resolver::new(modules, sources.clone()));
+        rhai.set_module_resolver(Resolver::new(modules.clone(), sources.clone()));
         let token = cancel.clone();
         rhai.on_progress(move |operations| token.tick(operations).map(Dynamic::from));
         kit::register_view(&mut rhai);
@@ -65,6 +66,7 @@ impl Engine {
             sources,
             limits,
             cancel,
+            modules,
             words: OnceLock::new(),
         })
     }
@@ -107,7 +109,7 @@ impl Engine {
         self.on_thread(move || {
             let result = engine.evaluate(&program, &params);
             let value = result.and_then(|value| kit::to_json(&value));
-            value.map_err(|error| engine.diagnose(&error, program.name(), &own_names(&program)))
+            value.map_err(|error| engine.diagnose(&error, program.name(), &[]))
         })
         .await
     }
@@ -170,28 +172,32 @@ impl Engine {
         })
     }
 
-    /// `error` with its place and, for unknown names, a suggestion. `own`: the script's own names.
+    /// `error` with its place and, for unknown names, a suggestion. `own`: names that `main` knows
+    /// without declaring them.
     pub(super) fn diagnose(&self, error: &EvalAltResult, main: &str, own: &[String]) -> Diagnostic {
-        let mut failure = kit::failure_of(error);
-        if failure.hint.is_none() {
-            explain::with_words(&mut failure, leaf(error), self.all_words(), own);
+        let mut diagnostic = Diagnostic::of(kit::failure_of(error), error, main, &self.sources);
+        if diagnostic.failure.hint.is_none() {
+            let text = diagnostic
+                .frames
+                .first()
+                .and_then(|frame| frame.text.clone());
+            let mut names = explain::declared(text.as_deref().unwrap_or_default());
+            names.extend_from_slice(own);
+            explain::with_words(
+                &mut diagnostic.failure,
+                leaf(error),
+                self.all_words(),
+                &names,
+                &self.modules.names(),
+            );
         }
-        Diagnostic::of(failure, error, main, &self.sources)
+        diagnostic
     }
 
     /// All words and Rhai's own library; kept, since collecting them takes some milliseconds.
     fn all_words(&self) -> &[WordDoc] {
         self.words.get_or_init(|| docs::words(&self.rhai, true))
     }
-}
-
-/// The functions that a script defines.
-fn own_names(program: &Program) -> Vec<String> {
-    program
-        .ast
-        .iter_functions()
-        .map(|function| function.name.to_owned())
-        .collect()
 }
 
 fn leaf(error: &EvalAltResult) -> &EvalAltResult {

@@ -24,6 +24,8 @@ mod program;
 mod sources;
 mod suggest;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod volatile;
 
 pub use bridge::Bridge;

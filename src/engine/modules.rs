@@ -45,6 +45,25 @@ impl Modules {
         names
     }
 
+    /// All names that `import` accepts: the embedded ones and the files beside the script.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = self.embedded();
+        let beside = self
+            .beside
+            .as_ref()
+            .and_then(|dir| std::fs::read_dir(dir).ok());
+        for entry in beside.into_iter().flatten().flatten() {
+            if let Some(name) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.strip_suffix(".rhai"))
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+
     /// The text of `path` and the name that errors show, or none if there is no such module.
     fn text(&self, path: &str) -> Result<Option<(String, String)>, Failure> {
         let file = format!("{}.rhai", path.strip_suffix(".rhai").unwrap_or(path));
