@@ -1,1 +1,41 @@
 //! X.509: certificates, bundles, path building, keys, handshakes.
+//!
+//! Certificates are compared by their DER and verified by signature, never by name or text: a CA
+//! that was made anew under the old name (`O=cluster.local`) is another CA. Every verdict is yes,
+//! no, or unknown with its reason, and the time is a parameter of every one of them.
+//!
+//! Two verifications exist on purpose and share no code: [`paths`] builds and explains all paths
+//! and works without private keys; [`handshake`] lets `rustls` and `rustls-webpki` decide. Tests
+//! hold one against the other.
+//!
+//! This room knows nothing of Kubernetes, of Envoy's dumps, or of scripts. It is the only one that
+//! parses X.509.
+
+mod bundle;
+mod cert;
+mod fingerprint;
+mod handshake;
+mod key;
+pub mod meshca;
+#[cfg(feature = "twin")]
+pub mod mint;
+mod name;
+mod parse;
+mod path;
+mod pem;
+mod san;
+mod signature;
+mod spiffe;
+mod verdict;
+mod when;
+
+pub use bundle::{Bundle, NamedCa};
+pub use cert::{Cert, CertError, KeyKind};
+pub use fingerprint::{Fingerprint, FingerprintError};
+pub use handshake::{Endpoint, HandshakeFailure, Identity, Refusal, Side, handshake};
+pub use key::{KeyError, PrivateKey};
+pub use path::{Path, PathError, Usage, paths, paths_for};
+pub use pem::{PemIssue, certs_from_pem};
+pub use san::SanRules;
+pub use spiffe::{SpiffeError, SpiffeId};
+pub use verdict::{Signer, Trust, signer, trusts};

@@ -1,0 +1,103 @@
+//! Sets of certificates: what a proxy trusts.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::fingerprint::Hasher;
+use super::{Cert, Fingerprint, PemIssue, certs_from_pem};
+
+/// A set of certificates by DER. Order and repetition in the text do not matter; cloning shares.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Bundle(Arc<BTreeSet<Cert>>);
+
+/// A CA under the name that the configuration gives it. Names never come from certificates: a
+/// root made anew bears the old subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedCa {
+    /// `CITADEL`, `MESHCA`, or what the site calls it.
+    pub name: String,
+    /// Its roots; several while it is being renewed.
+    pub roots: Bundle,
+}
+
+impl Bundle {
+    /// All certificates of a text, and what could not be used of it.
+    pub fn from_pem(text: &str) -> (Bundle, Vec<PemIssue>) {
+        let (certs, issues) = certs_from_pem(text);
+        (Bundle::from_certs(certs), issues)
+    }
+
+    /// The set of these certificates.
+    pub fn from_certs(certs: impl IntoIterator<Item = Cert>) -> Bundle {
+        Bundle(Arc::new(certs.into_iter().collect()))
+    }
+
+    /// The certificates, ordered by DER.
+    pub fn certs(&self) -> impl Iterator<Item = &Cert> {
+        self.0.iter()
+    }
+
+    /// How many different certificates.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// No certificate at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether exactly this certificate, by DER, is in it.
+    pub fn contains(&self, cert: &Cert) -> bool {
+        self.0.contains(cert)
+    }
+
+    /// What is in either.
+    pub fn union(&self, other: &Bundle) -> Bundle {
+        Bundle::from_certs(self.0.union(&other.0).cloned())
+    }
+
+    /// What is here and not in `other`.
+    pub fn difference(&self, other: &Bundle) -> Bundle {
+        Bundle::from_certs(self.0.difference(&other.0).cloned())
+    }
+
+    /// What is in both.
+    pub fn intersection(&self, other: &Bundle) -> Bundle {
+        Bundle::from_certs(self.0.intersection(&other.0).cloned())
+    }
+
+    /// The bundle as Istio's agent writes it into `ROOTCA`: the PEM texts in the order of their
+    /// characters (`security/pkg/nodeagent/cache/secretcache.go`, `mergeConfigTrustBundle`), which
+    /// is not the order of the DER.
+    pub fn pem(&self) -> String {
+        let mut texts: Vec<String> = self.0.iter().map(Cert::pem).collect();
+        texts.sort();
+        texts.concat()
+    }
+
+    /// SHA-256 of the DER of all certificates, in order: the same for the same set.
+    pub fn sha256(&self) -> Fingerprint {
+        let mut hasher = Hasher::new();
+        for cert in self.0.iter() {
+            hasher.update(cert.der());
+        }
+        hasher.finish()
+    }
+}
+
+impl FromIterator<Cert> for Bundle {
+    fn from_iter<I: IntoIterator<Item = Cert>>(certs: I) -> Self {
+        Bundle::from_certs(certs)
+    }
+}
+
+impl NamedCa {
+    /// A CA with these roots.
+    pub fn new(name: impl Into<String>, roots: Bundle) -> NamedCa {
+        NamedCa {
+            name: name.into(),
+            roots,
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! One certificate: parsed once, shared cheaply, compared by DER.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::parse::{self, Parsed};
+use super::{Fingerprint, SpiffeError, SpiffeId, pem};
+
+/// An X.509 certificate. Cloning shares it; equality, order and hash are those of the DER.
+#[derive(Clone)]
+pub struct Cert(Arc<Parsed>);
+
+/// Why bytes or text are not a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertError {
+    /// Not exactly one certificate where one was expected.
+    #[error("the text holds {found} certificates, expected exactly one")]
+    Count {
+        /// How many were found.
+        found: usize,
+    },
+    /// The bytes are not a certificate.
+    #[error("not a certificate: {reason}")]
+    Der {
+        /// What the parser says.
+        reason: String,
+    },
+    /// The text around the certificate is damaged.
+    #[error(transparent)]
+    Pem(#[from] pem::PemIssue),
+}
+
+/// The kind and size of a public key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum KeyKind {
+    /// An elliptic curve, by its usual name: `P-256`.
+    Ecdsa(String),
+    /// Edwards curve 25519.
+    Ed25519,
+    /// Anything else, by its algorithm's OID.
+    Other(String),
+    /// RSA, with the size of its modulus in bits.
+    Rsa(usize),
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyKind::Ecdsa(curve) => write!(f, "ECDSA {curve}"),
+            KeyKind::Ed25519 => f.write_str("Ed25519"),
+            KeyKind::Other(oid) => write!(f, "key of type {oid}"),
+            KeyKind::Rsa(bits) => write!(f, "RSA {bits}"),
+        }
+    }
+}
+
+impl Cert {
+    /// Reads one DER certificate with nothing after it.
+    pub fn from_der(der: impl Into<Vec<u8>>) -> Result<Cert, CertError> {
+        Ok(Cert(Arc::new(parse::parse(der.into())?)))
+    }
+
+    /// Reads a text that holds exactly one certificate and no damaged block.
+    pub fn from_pem(text: &str) -> Result<Cert, CertError> {
+        let (mut certs, issues) = pem::certs_from_pem(text);
+        if let Some(issue) = issues.into_iter().next() {
+            return Err(issue.into());
+        }
+        match (certs.pop(), certs.len()) {
+            (Some(cert), 0) => Ok(cert),
+            (cert, rest) => Err(CertError::Count {
+                found: rest + usize::from(cert.is_some()),
+            }),
+        }
+    }
+
+    /// The certificate's bytes.
+    pub fn der(&self) -> &[u8] {
+        &self.0.der
+    }
+
+    /// The certificate as one PEM block, with a newline at its end.
+    pub fn pem(&self) -> String {
+        pem::encode("CERTIFICATE", &self.0.der)
+    }
+
+    /// SHA-256 of the DER.
+    pub fn sha256(&self) -> Fingerprint {
+        self.0.sha256
+    }
+
+    /// SHA-256 of the subject's public key (SubjectPublicKeyInfo): the same for a re-issued root.
+    pub fn spki_sha256(&self) -> Fingerprint {
+        self.0.spki_sha256
+    }
+
+    /// The subject, RFC 4514; empty for Istio's workloads.
+    pub fn subject(&self) -> String {
+        self.0.subject.clone()
+    }
+
+    /// The issuer, RFC 4514.
+    pub fn issuer(&self) -> String {
+        self.0.issuer.clone()
+    }
+
+    /// The serial number in lower-case hex, padded with zeros to 32 digits as Istio does since 1.29.
+    pub fn serial(&self) -> String {
+        self.0.serial.clone()
+    }
+
+    /// Valid from this instant on.
+    pub fn not_before(&self) -> Timestamp {
+        self.0.not_before
+    }
+
+    /// Valid up to and including this instant; dates after the year 9999 are cut off there.
+    pub fn not_after(&self) -> Timestamp {
+        self.0.not_after
+    }
+
+    /// Whether `now` lies within the validity, both ends included (RFC 5280, section 4.1.2.5).
+    pub fn valid_at(&self, now: Timestamp) -> bool {
+        self.0.not_before <= now && now.as_second() <= self.0.not_after.as_second()
+    }
+
+    /// Basic constraints say that this is a CA.
+    pub fn is_ca(&self) -> bool {
+        self.0.ca
+    }
+
+    /// How many CAs may follow below this one; `None`: any number.
+    pub fn path_len(&self) -> Option<u32> {
+        self.0.path_len
+    }
+
+    /// A CA whose key usage, if stated, includes signing certificates.
+    pub fn can_sign_certs(&self) -> bool {
+        self.0.ca && self.0.usages.as_ref().is_none_or(|usages| usages.cert_sign)
+    }
+
+    /// The URIs of the subject alternative name, in order.
+    pub fn uris(&self) -> &[String] {
+        &self.0.uris
+    }
+
+    /// The DNS names of the subject alternative name, in order.
+    pub fn dns_names(&self) -> &[String] {
+        &self.0.dns_names
+    }
+
+    /// The one workload identity.
+    pub fn spiffe_id(&self) -> Result<SpiffeId, SpiffeError> {
+        SpiffeId::from_uris(&self.0.uris)
+    }
+
+    /// The kind and size of the public key.
+    pub fn key_kind(&self) -> KeyKind {
+        self.0.key_kind.clone()
+    }
+
+    /// Subject and issuer are the same name. That says nothing about who signed it.
+    pub fn is_self_issued(&self) -> bool {
+        self.0.subject_raw == self.0.issuer_raw
+    }
+
+    /// The subject key identifier, if present.
+    pub fn ski(&self) -> Option<Vec<u8>> {
+        self.0.ski.clone()
+    }
+
+    /// The authority key identifier, if present.
+    pub fn aki(&self) -> Option<Vec<u8>> {
+        self.0.aki.clone()
+    }
+
+    /// What to call this certificate in a sentence: its subject, else its first URI or DNS name,
+    /// else its fingerprint.
+    pub fn display_name(&self) -> String {
+        let parsed = &self.0;
+        if !parsed.subject.is_empty() {
+            return parsed.subject.clone();
+        }
+        match parsed.uris.first().or(parsed.dns_names.first()) {
+            Some(name) => name.clone(),
+            None => parsed.sha256.short(),
+        }
+    }
+
+    pub(super) fn parsed(&self) -> &Parsed {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Cert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cert({} {})", self.display_name(), self.0.sha256.short())
+    }
+}
+
+impl PartialEq for Cert {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.der == other.0.der
+    }
+}
+
+impl Eq for Cert {}
+
+impl PartialOrd for Cert {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Cert {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
+        self.0.der.cmp(&other.0.der)
+    }
+}
+
+impl Hash for Cert {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.sha256.hash(state);
+    }
+}
