@@ -1,1 +1,3 @@
-//! What a person types.
+//! What a person types; plugs the parts together.
+
+pub mod args;

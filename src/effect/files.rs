@@ -50,7 +50,7 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
         FileError::NotUtf8 {
             path: path.to_owned(),
             byte: bytes[at],
-            line: before.iter().filter(|b| **b == b'\n').count() + 1,
+            line: before.split(|b| *b == b'\n').count(),
             column: at - line_start + 1,
         }
     })

@@ -160,13 +160,12 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
             ChildEvent::Ended { code, seconds } => {
                 let ended = self.children.iter().position(|(n, _)| *n == number);
                 let name = ended.map_or_else(String::new, |i| self.children.remove(i).1);
-                match code {
-                    0 => self.say(&format!("{name} done, {}", duration(*seconds))),
-                    _ => {
-                        let word = self.style.bad(&format!("exit code {code}"));
-                        self.say(&format!("{name} ended with {word}, {}", duration(*seconds)))
-                    }
+                let took = duration(*seconds);
+                if *code == 0 {
+                    return self.say(&format!("{name} done, {took}"));
                 }
+                let word = self.style.bad(&format!("exit code {code}"));
+                self.say(&format!("{name} ended with {word}, {took}"))
             }
         }
     }

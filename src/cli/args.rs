@@ -1,0 +1,252 @@
+//! The command line: flags, their documentation and their shapes; no behaviour.
+//!
+//! The doc comments here are what `--help` shows.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Move a service mesh from one certificate authority to another without downtime.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rootshift",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(after_help = "\
+Exit codes: 0 done; 1 script error; 2 usage; 3 refused or unsafe; 4 cluster or environment; 130 interrupted.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Say more on standard error: -v for the program's decisions, -vv for every request.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Evaluate code and print its value.
+    Eval(EvalArgs),
+    /// Talk to the engine line by line.
+    Repl(ReplArgs),
+    /// Run a script.
+    Run(RunArgs),
+    /// List or show the bundled scripts.
+    Scripts(ScriptsArgs),
+    /// A cluster with a mesh inside, on this machine.
+    Twin(TwinArgs),
+}
+
+/// `rootshift run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A bundled script's name (`rootshift scripts`), or a file.
+    #[arg(value_name = "SCRIPT|NAME")]
+    pub script: String,
+    /// Give a parameter its value; arrays are comma-separated or JSON.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+    /// Take parameters from a YAML file; --set goes first.
+    #[arg(long, value_name = "FILE")]
+    pub params: Option<PathBuf>,
+    /// Where, and what is allowed.
+    #[command(flatten)]
+    pub session: SessionArgs,
+    /// How it is shown.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `rootshift eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// The code; its last value is printed.
+    pub code: String,
+    /// Where, and what is allowed.
+    #[command(flatten)]
+    pub session: SessionArgs,
+    /// How it is shown.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `rootshift repl`.
+#[derive(Debug, Args)]
+pub struct ReplArgs {
+    /// Where, and what is allowed.
+    #[command(flatten)]
+    pub session: SessionArgs,
+}
+
+/// `rootshift scripts`.
+#[derive(Debug, Args)]
+pub struct ScriptsArgs {
+    /// What to do with them; without it, list.
+    #[command(subcommand)]
+    pub command: Option<ScriptsCommand>,
+}
+
+/// What to do with the bundled scripts.
+#[derive(Debug, Subcommand)]
+pub enum ScriptsCommand {
+    /// List the bundled scripts.
+    List,
+    /// Print a script.
+    Show {
+        /// A bundled script's name, or a file.
+        #[arg(value_name = "SCRIPT|NAME")]
+        script: String,
+    },
+}
+
+/// `rootshift twin`.
+#[derive(Debug, Args)]
+pub struct TwinArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: TwinCommand,
+}
+
+/// What to do with a twin.
+#[derive(Debug, Subcommand)]
+pub enum TwinCommand {
+    /// Serve a twin on a loopback port until Ctrl-C.
+    Serve(ServeArgs),
+}
+
+/// `rootshift twin serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// A scenario's name, or a YAML file.
+    #[arg(value_name = "SCENARIO", default_value = DEFAULT_SCENARIO)]
+    pub scenario: String,
+    /// Write the kubeconfig here; without it, to a temporary file.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig_out: Option<PathBuf>,
+    /// Write the root of the twin's Mesh CA here, as PEM.
+    #[arg(long, value_name = "FILE")]
+    pub ca_out: Option<PathBuf>,
+    /// Use this seed and not the scenario's.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// Where a script runs, and what is allowed.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Where, and what is allowed")]
+pub struct SessionArgs {
+    /// A context of the kubeconfig. What mutates must be told; what only reads may use the current one.
+    #[arg(long, value_name = "NAME")]
+    pub context: Vec<String>,
+    /// The kubeconfig; else $KUBECONFIG, else ~/.kube/config, else the cluster around this process.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Run on a twin, a cluster with a mesh inside this process: a scenario's name, or a YAML file.
+    #[arg(
+        long,
+        value_name = "SCENARIO",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = DEFAULT_SCENARIO,
+        conflicts_with_all = ["context", "kubeconfig"]
+    )]
+    pub twin: Option<String>,
+    /// Use this seed for the twin and not the scenario's.
+    #[arg(long, value_name = "N", requires = "twin")]
+    pub seed: Option<u64>,
+    /// Name a root certificate (PEM); it is known by its fingerprint.
+    #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
+    pub ca: Vec<(String, String)>,
+    /// Let one gate pass; recorded, and shown to the end.
+    #[arg(long, value_name = "CODE[=REASON]", value_parser = waiver)]
+    pub waive: Vec<(String, Option<String>)>,
+    /// Answer confirmations with yes; --twin implies it.
+    #[arg(long)]
+    pub yes: bool,
+    /// Allow the point of no return of the mesh with this name.
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Vec<String>,
+    /// Keep the journal here, or nowhere (`none`); else in the user's state directory.
+    #[arg(long, value_name = "FILE|none")]
+    pub journal: Option<PathBuf>,
+}
+
+/// How a run is shown.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Plain text, one JSON document at the end, or one JSON event a line.
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Results on standard output, progress on standard error.
+    #[default]
+    Text,
+    /// One document at the end.
+    Json,
+    /// One event a line, the last `finished`.
+    Jsonl,
+}
+
+/// The scenario of `--twin` without a name.
+pub const DEFAULT_SCENARIO: &str = "default";
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+// clap asks value parsers for a `Result`.
+#[allow(clippy::unnecessary_wraps)]
+fn waiver(text: &str) -> Result<(String, Option<String>), String> {
+    Ok(match text.split_once('=') {
+        Some((code, reason)) => (code.to_owned(), Some(reason.to_owned())),
+        None => (text.to_owned(), None),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_twin_may_be_named_or_not() {
+        let scenario = |args: &[&str]| match Cli::try_parse_from(args).unwrap().command {
+            Command::Run(run) => (run.script, run.session.twin),
+            _ => panic!("not run"),
+        };
+        assert_eq!(
+            scenario(&["rootshift", "run", "--twin", "x"]),
+            ("x".to_owned(), Some("default".to_owned()))
+        );
+        assert_eq!(
+            scenario(&["rootshift", "run", "x", "--twin=native"]),
+            ("x".to_owned(), Some("native".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_waiver_may_carry_a_reason() {
+        assert_eq!(
+            waiver("roots=a=b").unwrap(),
+            ("roots".to_owned(), Some("a=b".to_owned()))
+        );
+        assert_eq!(waiver("roots").unwrap(), ("roots".to_owned(), None));
+    }
+}
