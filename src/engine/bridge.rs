@@ -47,7 +47,10 @@ impl Bridge {
     /// # Errors
     /// `interrupted`.
     pub fn pause(&self, duration: Duration) -> Reply<()> {
-        self.block(Patience::Yield, tokio::time::sleep(duration))
+        // Made inside of the block: a timer needs the runtime around it.
+        self.block(Patience::Yield, async move {
+            tokio::time::sleep(duration).await;
+        })
     }
 
     /// Waits for something that may be given up between its calls, such as a condition that is

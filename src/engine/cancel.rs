@@ -264,13 +264,14 @@ fn cause(state: &State, local: Option<&Local>, patience: Patience) -> Option<(In
     {
         return Some((at, format!("the deadline of {}", seconds(wall))));
     }
-    if let Some(at) = local.and_then(Local::team_stopped) {
-        return Some((at, "the failure of another worker".to_owned()));
+    if patience == Patience::Finish {
+        return None;
     }
-    match (patience, state.asked) {
-        (Patience::Yield, Some(at)) => Some((at, "a request to stop".to_owned())),
-        _ => None,
+    if let Some(at) = state.asked {
+        return Some((at, "a request to stop".to_owned()));
     }
+    let at = local.and_then(Local::team_stopped)?;
+    Some((at, "the failure of another worker".to_owned()))
 }
 
 fn seconds(duration: Duration) -> String {
@@ -332,8 +333,8 @@ impl Inherited {
         result
     }
 
-    /// Stops all workers that share this, as [`Cancel::cancel`] stops everything.
-    pub fn stop_team(&self) {
+    /// Asks all workers that share this to stop, as [`Cancel::ask`] asks everybody.
+    pub fn ask_team(&self) {
         if let Some(team) = self.local.teams.last() {
             team.lock()
                 .unwrap_or_else(PoisonError::into_inner)

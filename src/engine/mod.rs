@@ -27,6 +27,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod volatile;
+mod workers;
 
 pub use bridge::Bridge;
 pub use cancel::{Cancel, Inherited, MaskGuard, Patience};

@@ -21,6 +21,9 @@ pub mod time;
 pub mod workload;
 pub mod world;
 
+#[cfg(test)]
+mod tests;
+
 use crate::engine::Words;
 
 /// All words of this program.
@@ -32,7 +35,13 @@ pub struct HostWords;
 
 impl Words for HostWords {
     fn register(&self, engine: &mut rhai::Engine) {
+        ask::register(engine);
+        data::register(engine);
         flow::register(engine);
+        fs::register(engine);
+        http::register(engine);
+        log::register(engine);
+        shell::register(engine);
         time::register(engine);
     }
 }

@@ -1,1 +1,167 @@
-//! Words of `shell`.
+//! `shell::…`: other programs. There is no shell in it: arguments are passed as they are.
+
+use super::time::duration;
+use super::world::World;
+use crate::effect::process::{Command, Ended, ProcessError, Stream};
+use crate::engine::Failure;
+use crate::engine::kit::{self, Reply};
+use crate::journal::{ChildEvent, Event};
+use rhai::plugin::*;
+use rhai::{Array, Map};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Makes the words known to `engine`.
+pub(super) fn register(engine: &mut rhai::Engine) {
+    engine.register_static_module("shell", rhai::exported_module!(words).into());
+}
+
+/// Other programs.
+#[export_module]
+mod words {
+    /// Runs a program to its end and gives `#{code, stdout, stderr}`; its lines go to the progress as
+    /// they come.
+    ///
+    /// - `argv`: the program and its arguments, as texts; no shell reads them.
+    ///
+    /// Throws `environment` if it cannot be started; a code other than 0 is not thrown.
+    ///
+    /// ```rhai
+    /// let done = shell::run(["printf", "%s", "a  b"]);
+    /// assert(done.code == 0 && done.stdout == "a  b", done);
+    /// ```
+    #[rhai_fn(name = "run", return_raw, volatile)]
+    pub fn run(ctx: NativeCallContext, argv: Array) -> Reply<Map> {
+        super::start(&ctx, &argv, super::Options::default())
+    }
+
+    /// As `run(argv)`, with options.
+    ///
+    /// - `argv`: the program and its arguments, as texts; no shell reads them.
+    /// - `options`: `env`, a map of variables, where `()` removes one; `timeout`, seconds after which
+    ///   it is killed; `cwd`, the folder it runs in.
+    ///
+    /// Throws `environment` if it cannot be started or its time is up.
+    ///
+    /// ```rhai
+    /// let done = shell::run(["sh", "-c", "echo $COLOUR; exit 3"], #{ env: #{ COLOUR: "red" }, timeout: 10 });
+    /// assert(done.code == 3 && done.stdout == "red\n", done);
+    /// ```
+    #[rhai_fn(name = "run", return_raw, volatile)]
+    pub fn run_with(ctx: NativeCallContext, argv: Array, options: Map) -> Reply<Map> {
+        super::start(&ctx, &argv, super::parse(options)?)
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    env: BTreeMap<String, Option<String>>,
+    timeout: Option<std::time::Duration>,
+    cwd: Option<PathBuf>,
+}
+
+fn parse(mut map: Map) -> Reply<Options> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Plain {
+        timeout: Option<f64>,
+        cwd: Option<PathBuf>,
+    }
+    // Taken out first, because `()` in it means something.
+    let env = map.remove("env").unwrap_or(Dynamic::UNIT);
+    let plain: Plain = kit::options("shell::run", map, &["env", "timeout", "cwd"])?;
+    let mut options = Options {
+        cwd: plain.cwd,
+        ..Options::default()
+    };
+    if let Some(seconds) = plain.timeout {
+        options.timeout = Some(duration("`timeout`", &seconds.into())?);
+    }
+    if !env.is_unit() {
+        let Some(env) = env.try_cast::<Map>() else {
+            return Err(kit::fail(Failure::script(
+                "option `env` of `shell::run` is a map of names to texts",
+            )));
+        };
+        for (name, value) in env {
+            let value = (!value.is_unit()).then(|| value.to_string());
+            options.env.insert(name.into(), value);
+        }
+    }
+    Ok(options)
+}
+
+fn start(ctx: &NativeCallContext, argv: &Array, options: Options) -> Reply<Map> {
+    let world = World::of(ctx)?;
+    let command = Command {
+        argv: argv.iter().map(ToString::to_string).collect(),
+        env: options.env,
+        cwd: options.cwd,
+        path_prefix: world.path_prefix().map(ToOwned::to_owned),
+        timeout: options.timeout,
+    };
+    let process = world.next_process();
+    let port = world.shared_port();
+    let told = port.clone();
+    let call = async move {
+        told.emit(Event::Process {
+            process,
+            what: ChildEvent::Started {
+                argv: command.argv.clone(),
+            },
+        });
+        command
+            .run(|stream, text| {
+                told.emit(Event::Process {
+                    process,
+                    what: line(stream, text),
+                });
+            })
+            .await
+    };
+    let ended = world.wait(call)?;
+    port.emit(Event::Process {
+        process,
+        what: ChildEvent::Ended {
+            code: ended.code,
+            seconds: ended.elapsed.as_secs_f64(),
+        },
+    });
+    Ok(result(ended))
+}
+
+fn line(stream: Stream, text: &str) -> ChildEvent {
+    ChildEvent::Line {
+        stream: match stream {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+        .to_owned(),
+        text: text.trim_end_matches(['\n', '\r']).to_owned(),
+    }
+}
+
+fn result(ended: Ended) -> Map {
+    [
+        ("code", i64::from(ended.code).into()),
+        ("stdout", ended.stdout.into()),
+        ("stderr", ended.stderr.into()),
+    ]
+    .into_iter()
+    .map(|(key, value): (&str, Dynamic)| (key.into(), value))
+    .collect()
+}
+
+impl From<ProcessError> for Failure {
+    fn from(error: ProcessError) -> Failure {
+        let failure = Failure::environment(error.to_string());
+        match error {
+            ProcessError::Empty => Failure::script(failure.message),
+            ProcessError::Start { program, .. } => {
+                failure.hint(format!("is `{program}` installed, and on the PATH?"))
+            }
+            ProcessError::Output { .. } | ProcessError::TimedOut { .. } => failure,
+        }
+    }
+}

@@ -10,9 +10,10 @@ use crate::journal::Event;
 use jiff::Timestamp;
 use rhai::NativeCallContext;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Everything that words act on; clones share it.
 #[derive(Clone)]
@@ -33,6 +34,7 @@ pub struct WorldParts {
 struct Inner {
     parts: WorldParts,
     processes: AtomicU64,
+    temp_dirs: Mutex<Vec<TempDir>>,
 }
 
 /// What a run offers its words; implemented by `run/`, and by the REPL's session.
@@ -68,6 +70,7 @@ impl World {
         World(Arc::new(Inner {
             parts,
             processes: AtomicU64::new(0),
+            temp_dirs: Mutex::default(),
         }))
     }
 
@@ -118,6 +121,24 @@ impl World {
     /// First on the `PATH` of child processes.
     pub fn path_prefix(&self) -> Option<&Path> {
         self.0.parts.path_prefix.as_deref()
+    }
+
+    /// A new folder that is gone when this world is.
+    ///
+    /// # Errors
+    /// `environment` when it cannot be made.
+    pub fn temp_dir(&self) -> Result<String, Failure> {
+        let made = tempfile::Builder::new().prefix("rootshift-").tempdir();
+        let dir = made.map_err(|error| {
+            Failure::environment(format!("cannot make a temporary folder: {error}"))
+        })?;
+        let path = dir.path().display().to_string();
+        self.0
+            .temp_dirs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(dir);
+        Ok(path)
     }
 
     /// A number for the next child process of this run, from 1.

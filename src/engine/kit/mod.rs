@@ -13,8 +13,10 @@ mod view;
 
 pub use json::{to_dynamic, to_json};
 pub use options::{number, options};
-pub use thrown::{fail, fail_at, failure_of, failure_of_value};
+pub use thrown::{fail, fail_at, failure_of, failure_of_value, thrown};
 pub use view::View;
+
+pub use crate::engine::workers::{Item, parallel};
 
 pub(super) use thrown::to_map as failure_map;
 pub(super) use view::register as register_view;

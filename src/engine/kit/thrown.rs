@@ -70,6 +70,11 @@ pub fn failure_of_value(value: &Dynamic) -> Failure {
     }
 }
 
+/// What a script catches when `failure` is thrown.
+pub fn thrown(failure: &Failure) -> Dynamic {
+    to_map(failure).into()
+}
+
 /// The map that a script catches; absent fields are `()`.
 pub(in crate::engine) fn to_map(failure: &Failure) -> Map {
     let text = |value: &Option<String>| {
