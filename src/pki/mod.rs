@@ -26,6 +26,8 @@ mod pem;
 mod san;
 mod signature;
 mod spiffe;
+#[cfg(all(test, feature = "twin"))]
+mod tests;
 mod verdict;
 mod when;
 

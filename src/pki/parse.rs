@@ -141,7 +141,10 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
 
 fn describe(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
-    if text.contains("Incomplete") || text.contains("requires") {
+    if ["Incomplete", "requires", "Eof"]
+        .iter()
+        .any(|word| text.contains(word))
+    {
         "the DER is cut short".to_owned()
     } else {
         format!("the DER is damaged ({text})")

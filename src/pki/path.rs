@@ -254,7 +254,6 @@ impl<'a> Search<'a> {
         let Some(last) = path.last().cloned() else {
             return;
         };
-        // A self-signed root that is not trusted ends here whatever else bears its name.
         let candidates: Vec<&Cert> = self
             .candidates
             .iter()
@@ -286,7 +285,7 @@ impl<'a> Search<'a> {
                     anchor: candidate.clone(),
                 });
             }
-            if !candidate.is_self_issued() {
+            if !self_signed(candidate) {
                 self.extend(path);
             } else if !self.anchors.contains(candidate) {
                 self.dead_ends.push(PathError::UnknownIssuer {
@@ -393,6 +392,12 @@ impl<'a> Search<'a> {
             }
         })
     }
+}
+
+/// The end of every path. Self-issued is not enough: when a CA changes its key under its old name,
+/// the old key signs a link certificate whose issuer and subject are the same (RFC 4210, 4.4).
+fn self_signed(cert: &Cert) -> bool {
+    cert.is_self_issued() && signature::check(cert, cert) != Signature::Bad
 }
 
 fn may_be_leaf(cert: &Cert) -> Result<(), PathError> {

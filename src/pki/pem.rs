@@ -120,7 +120,14 @@ pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
                     label,
                     body: &body[..end],
                 });
-                rest = &body[end + closing.len()..];
+                let after = &body[end + closing.len()..];
+                // `-----END X-----BEGIN Y-----`: the dashes between the two serve both.
+                let shared = if after.starts_with("BEGIN ") {
+                    DASHES.len()
+                } else {
+                    0
+                };
+                rest = &body[end + closing.len() - shared..];
             }
             Some(end) => {
                 let line = body[end..].lines().next().unwrap_or_default();

@@ -1,5 +1,7 @@
 //! Envoy's judgement of a peer's certificate, carried out by `rustls-webpki`.
 
+use std::cell::RefCell;
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,29 +12,97 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::Refusal;
 use crate::pki::{Bundle, Cert, SanRules, when};
 
-/// A bundle as anchors, prepared once.
-#[derive(Debug)]
+/// A bundle as anchors, prepared once; both lists in the same order.
 pub(super) struct Anchors {
-    all: Vec<(Cert, TrustAnchor<'static>)>,
+    certs: Vec<Cert>,
+    anchors: Vec<TrustAnchor<'static>>,
 }
 
 impl Anchors {
     /// Every certificate of the bundle, intermediates too (`X509_V_FLAG_PARTIAL_CHAIN`).
     pub(super) fn new(bundle: &Bundle) -> Anchors {
-        let all = bundle
+        let (certs, anchors) = bundle
             .certs()
             .filter_map(|cert| {
                 let der = CertificateDer::from(cert.der());
                 let anchor = webpki::anchor_from_trusted_cert(&der).ok()?.to_owned();
                 Some((cert.clone(), anchor))
             })
-            .collect();
-        Anchors { all }
+            .unzip();
+        Anchors { certs, anchors }
+    }
+
+    /// webpki takes anchors as they are. Envoy holds them to the same rules as every other CA of
+    /// the path: dates, CA flag, key usages, path length.
+    fn fit(&self, path: &VerifiedPath<'_>, client: bool, now: Timestamp) -> Result<(), Refused> {
+        let used = self
+            .anchors
+            .iter()
+            .position(|anchor| std::ptr::eq(anchor, path.anchor()));
+        let Some(cert) = used.and_then(|index| self.certs.get(index)) else {
+            let detail = "the path ends at an anchor of somebody else".to_owned();
+            return Err(Refused {
+                cause: Refusal::Other,
+                detail,
+            });
+        };
+        let name = format!(
+            "trusted `{}` ({})",
+            cert.display_name(),
+            cert.sha256().short()
+        );
+        let refuse = |cause, detail: String| {
+            Err(Refused {
+                cause,
+                detail: format!("{name} {detail}"),
+            })
+        };
+        if now < cert.not_before() {
+            let when = when::relative(cert.not_before(), now);
+            return refuse(Refusal::NotYetValid, format!("becomes valid {when}"));
+        }
+        if !cert.valid_at(now) {
+            let when = when::relative(cert.not_after(), now);
+            return refuse(Refusal::Expired, format!("expired {when}"));
+        }
+        if !cert.can_sign_certs() {
+            return refuse(
+                Refusal::UnknownIssuer,
+                "is not a CA that may sign".to_owned(),
+            );
+        }
+        let purposes = cert.parsed().purposes;
+        if purposes.is_some_and(|allowed| {
+            !(if client {
+                allowed.client
+            } else {
+                allowed.server
+            })
+        }) {
+            return refuse(Refusal::Other, "does not allow this side of TLS".to_owned());
+        }
+        let below = path
+            .intermediate_certificates()
+            .filter(|ca| ca.subject() != ca.issuer())
+            .count();
+        match cert.path_len() {
+            Some(limit) if below > limit as usize => refuse(
+                Refusal::Other,
+                format!("allows {limit} CAs below it, the path has {below}"),
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Anchors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.certs).finish()
     }
 }
 
@@ -58,9 +128,9 @@ impl PeerVerifier {
         leaf: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
-        usage: KeyUsage,
+        client: bool,
     ) -> Result<(), rustls::Error> {
-        self.judge(leaf, chain, now, usage).map_err(|refused| {
+        self.judge(leaf, chain, now, client).map_err(|refused| {
             rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(
                 refused,
             ))))
@@ -72,7 +142,7 @@ impl PeerVerifier {
         leaf: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
-        usage: KeyUsage,
+        client: bool,
     ) -> Result<(), Refused> {
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let at = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
@@ -83,34 +153,32 @@ impl PeerVerifier {
         let entity = EndEntityCert::try_from(leaf).map_err(|error| other(error.to_string()))?;
         let peer = Cert::from_der(leaf.as_ref()).map_err(|error| other(error.to_string()))?;
 
-        // webpki takes anchors as they are; Envoy also wants them valid and to be CAs.
-        let (fit, unfit): (Vec<_>, Vec<_>) = self
-            .anchors
-            .all
-            .iter()
-            .partition(|(cert, _)| cert.valid_at(at) && cert.can_sign_certs());
-        let anchored = |anchors: &[&(Cert, TrustAnchor<'static>)]| {
-            let anchors: Vec<TrustAnchor<'_>> =
-                anchors.iter().map(|(_, anchor)| anchor.clone()).collect();
-            entity
-                .verify_for_usage(
-                    self.provider.signature_verification_algorithms.all,
-                    &anchors,
-                    chain,
-                    now,
-                    usage,
-                    None,
-                    None,
-                )
-                .map(|_| ())
+        let unfit = RefCell::new(None);
+        let fit = |path: &VerifiedPath<'_>| {
+            self.anchors.fit(path, client, at).map_err(|refused| {
+                unfit.replace(Some(refused));
+                webpki::Error::UnknownIssuer
+            })
         };
-        if let Err(error) = anchored(&fit) {
-            if matches!(error, webpki::Error::UnknownIssuer)
-                && let Some((cert, _)) = unfit.iter().find(|anchor| anchored(&[anchor]).is_ok())
-            {
-                return Err(unfit_anchor(cert, at));
-            }
-            return Err(self.explain(&error, &peer, at));
+        let usage = if client {
+            KeyUsage::client_auth()
+        } else {
+            KeyUsage::server_auth()
+        };
+        let verified = entity.verify_for_usage(
+            self.provider.signature_verification_algorithms.all,
+            &self.anchors.anchors,
+            chain,
+            now,
+            usage,
+            None,
+            Some(&fit),
+        );
+        if let Err(error) = verified {
+            return Err(match (error, unfit.take()) {
+                (webpki::Error::UnknownIssuer, Some(refused)) => refused,
+                (error, _) => self.explain(&error, &peer, at),
+            });
         }
         self.accepts.accepts(&peer).map_err(|detail| Refused {
             cause: Refusal::SanMismatch {
@@ -174,9 +242,9 @@ impl PeerVerifier {
     fn trusted(&self) -> String {
         let names: Vec<String> = self
             .anchors
-            .all
+            .certs
             .iter()
-            .map(|(cert, _)| format!("`{}` {}", cert.display_name(), cert.sha256().short()))
+            .map(|cert| format!("`{}` {}", cert.display_name(), cert.sha256().short()))
             .collect();
         if names.is_empty() {
             "none".to_owned()
@@ -184,27 +252,6 @@ impl PeerVerifier {
             names.join(", ")
         }
     }
-}
-
-fn unfit_anchor(cert: &Cert, now: Timestamp) -> Refused {
-    let name = format!(
-        "trusted `{}` ({})",
-        cert.display_name(),
-        cert.sha256().short()
-    );
-    let (cause, detail) = if !cert.can_sign_certs() {
-        (
-            Refusal::UnknownIssuer,
-            format!("{name} is not a CA that may sign"),
-        )
-    } else if now < cert.not_before() {
-        let when = when::relative(cert.not_before(), now);
-        (Refusal::NotYetValid, format!("{name} becomes valid {when}"))
-    } else {
-        let when = when::relative(cert.not_after(), now);
-        (Refusal::Expired, format!("{name} expired {when}"))
-    };
-    Refused { cause, detail }
 }
 
 impl ServerCertVerifier for PeerVerifier {
@@ -216,7 +263,7 @@ impl ServerCertVerifier for PeerVerifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.verify(leaf, chain, now, KeyUsage::server_auth())?;
+        self.verify(leaf, chain, now, false)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -266,7 +313,7 @@ impl ClientCertVerifier for PeerVerifier {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.verify(leaf, chain, now, KeyUsage::client_auth())?;
+        self.verify(leaf, chain, now, true)?;
         Ok(ClientCertVerified::assertion())
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rcgen::string::{Ia5String, PrintableString};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use ring::rand::{SecureRandom, SystemRandom};
@@ -98,7 +98,11 @@ impl Authority {
     pub fn issue(&self, spec: &LeafSpec) -> Result<(Cert, PrivateKey), MintError> {
         let key = KeyPair::generate()?;
         let mut params = params(&[], spec.not_before, spec.not_after)?;
-        params.is_ca = IsCa::ExplicitNoCa;
+        // Critical CA:FALSE and no subject key identifier, as Go's `x509` writes it; rcgen's own
+        // `ExplicitNoCa` would add the identifier.
+        let mut not_a_ca = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 0x00]);
+        not_a_ca.set_criticality(true);
+        params.custom_extensions.push(not_a_ca);
         params.key_usages = vec![
             KeyUsagePurpose::DigitalSignature,
             KeyUsagePurpose::KeyEncipherment,

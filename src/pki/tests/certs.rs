@@ -1,0 +1,123 @@
+use super::*;
+
+#[test]
+fn a_real_workload_certificate_reads_as_openssl_shows_it() {
+    let chain = chain(data!("lab/pay-sleep-meshca-distribute.default.pem"));
+    let [leaf, issuing, root] = &chain[..] else {
+        panic!("{chain:?}")
+    };
+    assert_eq!(
+        (leaf.subject(), leaf.issuer()),
+        (
+            String::new(),
+            "CN=lab mesh issuing ca,O=Lab Mesh CA".to_owned()
+        )
+    );
+    assert_eq!(leaf.serial(), "00f85af6c4b2fdb798a730e0de0d31fb");
+    assert_eq!(leaf.not_before().to_string(), "2026-11-23T03:38:00Z");
+    assert_eq!(leaf.not_after().to_string(), "2026-11-24T03:39:00Z");
+    assert_eq!(leaf.uris(), ["spiffe://cluster.local/ns/pay/sa/sleep"]);
+    assert_eq!(
+        leaf.spiffe_id().unwrap(),
+        SpiffeId::new("cluster.local", "pay", "sleep")
+    );
+    assert_eq!(leaf.key_kind().to_string(), "RSA 2048");
+    assert!(!leaf.is_ca() && !leaf.can_sign_certs() && !leaf.is_self_issued());
+    assert_eq!(leaf.aki(), issuing.ski());
+    assert_eq!(
+        (
+            leaf.ski(),
+            root.aki().is_none_or(|aki| Some(aki) == root.ski())
+        ),
+        (None, true)
+    );
+    assert_eq!(
+        leaf.display_name(),
+        "spiffe://cluster.local/ns/pay/sa/sleep"
+    );
+    assert!(issuing.can_sign_certs() && root.is_self_issued());
+    assert_eq!(issuing.key_kind().to_string(), "ECDSA P-256");
+}
+
+#[test]
+fn the_ends_of_the_validity_are_included() {
+    let leaf = leaf(&citadel());
+    assert!(leaf.valid_at(leaf.not_before()) && leaf.valid_at(leaf.not_after()));
+    assert!(leaf.valid_at(leaf.not_after() + SignedDuration::from_millis(999)));
+    assert!(!leaf.valid_at(leaf.not_before() - SignedDuration::from_millis(1)));
+    assert!(!leaf.valid_at(leaf.not_after() + SignedDuration::from_secs(1)));
+}
+
+#[test]
+fn no_expiry_and_long_serials_are_read() {
+    let cert = Cert::from_pem(data!("odd/forever.pem")).unwrap();
+    assert_eq!(cert.serial(), "f102030405060708090a0b0c0d0e0f1011121314");
+    assert_eq!(cert.not_after(), Timestamp::MAX);
+    assert!(cert.valid_at(now()) && cert.valid_at(Timestamp::MAX));
+}
+
+#[test]
+fn names_are_escaped_as_openssl_escapes_them() {
+    // openssl x509 -nameopt RFC2253; inside a multi-valued RDN, where RFC 4514 has no order, ours
+    // is the one of the DER.
+    let cert = Cert::from_pem(data!("odd/subject.pem")).unwrap();
+    assert_eq!(
+        cert.subject(),
+        "CN=Zoë,OU=x+UID=y,O=\\ a\\, \\\"b\\\"\\; \\<c\\> \\\\ #d\\ ,C=DE"
+    );
+}
+
+#[test]
+fn identity_is_the_der_and_clones_are_equal() {
+    let (a, b) = (citadel(), citadel());
+    assert_eq!(a.cert().subject(), b.cert().subject());
+    assert_ne!(a.cert(), b.cert());
+    let copy = Cert::from_der(a.cert().der()).unwrap();
+    assert_eq!((&copy, copy.sha256()), (a.cert(), a.cert().sha256()));
+    assert_eq!(copy.cmp(a.cert()), std::cmp::Ordering::Equal);
+}
+
+#[test]
+fn a_reissued_root_keeps_its_key_and_not_its_fingerprint() {
+    let root = citadel();
+    let again = root
+        .reissued(&CaSpec::istio("cluster.local", now() + hours(1)))
+        .unwrap();
+    assert_ne!(root.cert().sha256(), again.cert().sha256());
+    assert_eq!(root.cert().spki_sha256(), again.cert().spki_sha256());
+    assert_eq!(root.cert().ski(), again.cert().ski());
+}
+
+#[test]
+fn garbage_is_refused_in_words() {
+    for (bytes, reason) in [
+        (&b""[..], "not a certificate: the DER is cut short"),
+        (
+            &b"\x30\x03\x01\x01\x00"[..],
+            "not a certificate: the DER is damaged",
+        ),
+        (
+            &Cert::from_pem(meshca::ROOT_PEM).unwrap().der()[..500],
+            "not a certificate: the DER is cut short",
+        ),
+    ] {
+        let error = Cert::from_der(bytes).unwrap_err().to_string();
+        assert!(error.starts_with(reason), "{error}");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+    /// A changed bit never panics; if it still reads, it is another certificate.
+    #[test]
+    fn a_flipped_bit_is_noticed(at in 0usize..1000, bit in 0u8..8) {
+        let cert = Cert::from_pem(data!("lab/citadel-root.pem")).unwrap();
+        let mut der = cert.der().to_vec();
+        let at = at % der.len();
+        der[at] ^= 1 << bit;
+        if let Ok(changed) = Cert::from_der(der) {
+            proptest::prop_assert_ne!(changed.sha256(), cert.sha256());
+        }
+    }
+}
