@@ -1,1 +1,120 @@
-//! Kubernetes through `kube`.
+//! Kubernetes through `kube`: connections, objects of any kind, changes, rollouts, port-forwards.
+//!
+//! One [`Cluster`] is one connection. Everything that mutates goes through one door
+//! ([`door`]), where a [`Policy`] is asked and told. The room knows kinds of Kubernetes where
+//! Kubernetes itself treats them specially (rollouts, pods); it knows nothing of meshes.
+//!
+//! | file | what |
+//! |---|---|
+//! | `connect` | kubeconfig, context, HTTP client |
+//! | `call` | one request, and which may be repeated |
+//! | `discovery`, `kind` | what the server serves, and by which names |
+//! | `object`, `merge` | objects as shared handles; merge patches |
+//! | `read` | get, list, access, version |
+//! | `door`, `send`, `write` | who may mutate; mutations whose answer is lost; the verbs |
+//! | `rollout`, `blocked`, `wait` | how far a rollout is, what blocks it, waiting for it |
+//! | `forward` | HTTP to a port of a pod |
+//! | `error` | what can go wrong |
+
+mod blocked;
+mod call;
+mod connect;
+mod discovery;
+mod door;
+mod error;
+mod forward;
+mod kind;
+mod merge;
+mod object;
+mod read;
+mod rollout;
+mod send;
+mod wait;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+pub use connect::Target;
+pub use door::{Mutation, Outcome, Policy, PolicyError, Refusal, Verb, Written};
+pub use error::{ClusterError, Forbidden, Subject};
+pub use forward::{Forward, ForwardError, HttpAnswer, Limits};
+pub use kind::Kind;
+pub use merge::{changes_nothing, difference, merge};
+pub use object::{Object, redacted};
+pub use read::{Selector, Version};
+pub use rollout::{Blocked, Rollout};
+pub use write::{DeleteOptions, Propagation};
+
+/// A connection to one cluster, as one user. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Cluster {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: kube::Client,
+    context: String,
+    server: String,
+    namespace: String,
+    kubeconfig: Option<PathBuf>,
+    user_agent: String,
+    /// What the server serves, once it was asked.
+    catalog: tokio::sync::Mutex<Option<Arc<kind::Catalog>>>,
+    policy: RwLock<Option<Arc<dyn Policy>>>,
+}
+
+impl Cluster {
+    fn assemble(
+        client: kube::Client,
+        context: String,
+        server: String,
+        namespace: String,
+        kubeconfig: Option<PathBuf>,
+        user_agent: String,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                client,
+                context,
+                server,
+                namespace,
+                kubeconfig,
+                user_agent,
+                catalog: tokio::sync::Mutex::default(),
+                policy: RwLock::default(),
+            }),
+        }
+    }
+
+    /// The name of its context; `in-cluster` if there is no kubeconfig.
+    pub fn context(&self) -> &str {
+        &self.shared.context
+    }
+
+    /// The API server's address: `https://10.0.0.1:6443`.
+    pub fn server(&self) -> &str {
+        &self.shared.server
+    }
+
+    /// The namespace that the context names; `default` if it names none.
+    pub fn default_namespace(&self) -> &str {
+        &self.shared.namespace
+    }
+
+    /// The kubeconfig that it was made from: for programs that are to use the same cluster. None
+    /// inside of a cluster, or if `$KUBECONFIG` listed several.
+    pub fn kubeconfig_path(&self) -> Option<&Path> {
+        self.shared.kubeconfig.as_deref()
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Cluster({} at {})",
+            self.shared.context, self.shared.server
+        )
+    }
+}

@@ -5,6 +5,7 @@
 //! It decides nothing: no defaults of the program, no formats, no policy.
 
 pub mod clock;
+pub mod environment;
 pub mod files;
 pub mod process;
 pub mod terminal;

@@ -1,0 +1,478 @@
+//! One HTTP request to the API server, and the retries that are safe for requests that only read.
+//!
+//! `kube` would repeat any request, also a POST, fifteen times; that is switched off
+//! ([`super::connect`]) and replaced by rules for each verb: reads are repeated here, mutations
+//! only after reading back ([`super::send`]).
+
+use std::time::{Duration, Instant};
+
+use http::{Method, Request, header};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use serde_json::Value;
+
+use super::error::{Forbidden, Subject};
+use super::{Cluster, ClusterError};
+
+/// A request before it is sent.
+#[derive(Clone)]
+pub(super) struct Call {
+    /// For errors: `get`, `list`, `create`, …
+    pub(super) operation: &'static str,
+    pub(super) subject: Subject,
+    pub(super) method: Method,
+    /// Path and query.
+    pub(super) path: String,
+    pub(super) accept: &'static str,
+    pub(super) content_type: Option<&'static str>,
+    pub(super) body: Vec<u8>,
+    /// For the whole exchange.
+    pub(super) timeout: Duration,
+}
+
+impl Call {
+    /// A GET.
+    pub(super) fn get(operation: &'static str, subject: Subject, path: String) -> Self {
+        Self {
+            operation,
+            subject,
+            method: Method::GET,
+            path,
+            accept: "application/json",
+            content_type: None,
+            body: Vec::new(),
+            timeout: Duration::from_secs(30),
+        }
+    }
+
+    /// Any other verb, with a JSON body.
+    pub(super) fn send(
+        operation: &'static str,
+        subject: Subject,
+        method: Method,
+        path: String,
+        body: &Value,
+    ) -> Self {
+        Self {
+            method,
+            content_type: Some("application/json"),
+            body: body.to_string().into_bytes(),
+            // Admission webhooks may take up to 30 s each.
+            timeout: Duration::from_secs(60),
+            ..Self::get(operation, subject, path)
+        }
+    }
+}
+
+/// How a request came to nothing.
+#[derive(Debug, Clone)]
+pub(super) enum Failure {
+    /// No connection: it was certainly not sent.
+    Connect(String),
+    /// It may have been sent; the answer did not arrive.
+    Lost(String),
+    /// The server answered with an error.
+    Status(StatusAnswer),
+    /// The limit of the call ran out.
+    Timeout,
+}
+
+/// An error answer, of the API server or of something in front of it.
+#[derive(Debug, Clone)]
+pub(super) struct StatusAnswer {
+    pub(super) code: u16,
+    /// `NotFound`, `AlreadyExists`, …; empty if the answer is no `Status`.
+    pub(super) reason: String,
+    pub(super) message: String,
+    pub(super) details: Value,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl StatusAnswer {
+    /// A detail: `name`, `kind`, `group`.
+    fn detail(&self, key: &str) -> &str {
+        self.details.get(key).and_then(Value::as_str).unwrap_or("")
+    }
+
+    /// The 404 of an object or its namespace, and not of a kind or a path that is not served.
+    pub(super) fn is_missing_object(&self) -> bool {
+        self.code == 404 && !self.detail("name").is_empty()
+    }
+}
+
+/// How often, and how long, a read is tried.
+const READ_ATTEMPTS: u32 = 5;
+const READ_BUDGET: Duration = Duration::from_secs(40);
+
+impl Cluster {
+    /// Sends a request once and reads the answer as JSON.
+    pub(super) async fn once(&self, call: &Call) -> Result<Value, Failure> {
+        match tokio::time::timeout(call.timeout, self.exchange(call)).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Timeout),
+        }
+    }
+
+    async fn exchange(&self, call: &Call) -> Result<Value, Failure> {
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(&call.path)
+            .header(header::ACCEPT, call.accept)
+            .header(header::USER_AGENT, &self.shared.user_agent);
+        if let Some(content_type) = call.content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        let request = request
+            .body(Body::from(call.body.clone()))
+            .map_err(|e| Failure::Connect(e.to_string()))?;
+        let response = self.shared.client.send(request).await.map_err(lost)?;
+        let (parts, body) = response.into_parts();
+        let body = body
+            .collect()
+            .await
+            .map_err(|e| Failure::Lost(root_cause(&e)))?
+            .to_bytes();
+        if parts.status.is_success() {
+            return serde_json::from_slice(&body).map_err(|e| {
+                Failure::Lost(format!(
+                    "the answer of {} bytes is no JSON: {e}",
+                    body.len()
+                ))
+            });
+        }
+        let retry_after = parts
+            .headers
+            .get(header::RETRY_AFTER)
+            .and_then(|v| v.to_str().ok()?.trim().parse().ok())
+            .map(Duration::from_secs);
+        Err(Failure::Status(status_answer(
+            parts.status.as_u16(),
+            &body,
+            retry_after,
+        )))
+    }
+
+    /// Sends a request that only reads, again if need be, and reads the answer as JSON.
+    pub(super) async fn read(&self, call: &Call) -> Result<Value, ClusterError> {
+        self.try_read(call)
+            .await
+            .map_err(|failure| self.error(call, failure))
+    }
+
+    /// As [`Self::read`], with the failure as it came.
+    pub(super) async fn try_read(&self, call: &Call) -> Result<Value, Failure> {
+        let start = Instant::now();
+        let mut attempt = 0;
+        loop {
+            let failure = match self.once(call).await {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            };
+            attempt += 1;
+            let wait = pause(attempt, &failure);
+            if !worth_retrying(&failure)
+                || attempt >= READ_ATTEMPTS
+                || start.elapsed() + wait > READ_BUDGET
+            {
+                return Err(failure);
+            }
+            tracing::debug!(operation = call.operation, subject = ?call.subject, ?failure, attempt, "reading again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// What a failure of a call means.
+    pub(super) fn error(&self, call: &Call, failure: Failure) -> ClusterError {
+        let operation = call.operation;
+        let subject = call.subject.clone();
+        match failure {
+            Failure::Connect(reason) | Failure::Lost(reason) => ClusterError::Unreachable {
+                context: self.shared.context.clone(),
+                server: self.shared.server.clone(),
+                reason,
+            },
+            Failure::Timeout => ClusterError::Timeout {
+                operation,
+                subject,
+                after: call.timeout,
+            },
+            Failure::Status(status) => self.status_error(call, status),
+        }
+    }
+
+    fn status_error(&self, call: &Call, status: StatusAnswer) -> ClusterError {
+        let operation = call.operation;
+        let subject = call.subject.clone();
+        let message = status.message.clone();
+        match (status.code, status.reason.as_str()) {
+            (401, _) => ClusterError::Unauthorized {
+                context: self.shared.context.clone(),
+                server: self.shared.server.clone(),
+            },
+            (403, _) => match rbac(&message, &status) {
+                Some(forbidden) => ClusterError::Forbidden(Box::new(forbidden)),
+                None => ClusterError::Denied {
+                    operation,
+                    subject,
+                    message,
+                },
+            },
+            (404, _) if status.is_missing_object() => {
+                let name = status.detail("name");
+                let subject = if status.detail("kind") == "namespaces" {
+                    Subject::new("namespace", None, Some(name))
+                } else {
+                    subject
+                };
+                ClusterError::NotFound { subject }
+            }
+            (404, _) => ClusterError::UnknownKind {
+                name: subject.resource().to_owned(),
+                suggestion: None,
+                unread: Vec::new(),
+            },
+            (409, "AlreadyExists") => ClusterError::AlreadyExists { subject },
+            (409, _) => ClusterError::Conflict {
+                operation,
+                subject,
+                message,
+            },
+            (400 | 413 | 415 | 422, _) => ClusterError::Invalid {
+                operation,
+                subject,
+                message,
+            },
+            (code, _) => ClusterError::Server {
+                operation,
+                subject,
+                code,
+                message,
+            },
+        }
+    }
+}
+
+/// Whether a read may succeed when it is repeated.
+pub(super) fn worth_retrying(failure: &Failure) -> bool {
+    match failure {
+        Failure::Connect(reason) => !reason.contains("certificate"),
+        Failure::Lost(_) | Failure::Timeout => true,
+        Failure::Status(s) => s.code == 429 || s.code >= 500,
+    }
+}
+
+/// How long to wait before the next attempt: what the server asks for (at most 10 s), else 0.1 s
+/// doubled each time up to 3 s.
+pub(super) fn pause(attempt: u32, failure: &Failure) -> Duration {
+    if let Failure::Status(StatusAnswer {
+        retry_after: Some(after),
+        ..
+    }) = failure
+    {
+        return (*after).clamp(Duration::from_millis(100), Duration::from_secs(10));
+    }
+    Duration::from_millis(100)
+        .saturating_mul(1 << attempt.saturating_sub(1).min(6))
+        .min(Duration::from_secs(3))
+}
+
+/// The failure that a transport error of `kube` stands for.
+pub(super) fn lost(error: kube::Error) -> Failure {
+    if let kube::Error::Api(status) = &error {
+        return Failure::Status(StatusAnswer {
+            code: status.code,
+            reason: status.reason.clone(),
+            message: status.message.clone(),
+            details: serde_json::to_value(&status.details).unwrap_or(Value::Null),
+            retry_after: None,
+        });
+    }
+    let reason = root_cause(&error);
+    if certainly_not_sent(&error) {
+        Failure::Connect(reason)
+    } else {
+        Failure::Lost(reason)
+    }
+}
+
+fn certainly_not_sent(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut current = Some(error);
+    while let Some(e) = current {
+        if let Some(client) = e.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return client.is_connect();
+        }
+        current = e.source();
+    }
+    false
+}
+
+/// The innermost cause, as our messages are written: lower case, no errno.
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut current = error;
+    while let Some(source) = current.source() {
+        current = source;
+    }
+    let text = current.to_string();
+    let text = text.split(" (os error ").next().unwrap_or(&text);
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+            first.to_lowercase().chain(text.chars().skip(1)).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn status_answer(code: u16, body: &[u8], retry_after: Option<Duration>) -> StatusAnswer {
+    let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    if json.get("kind").and_then(Value::as_str) == Some("Status") {
+        let text = |key| {
+            json.get(key)
+                .and_then(Value::as_str)
+                .unwrap_or("")
+                .to_owned()
+        };
+        let details = json.get("details").cloned().unwrap_or(Value::Null);
+        let retry_after = retry_after.or_else(|| {
+            let seconds = details.get("retryAfterSeconds")?.as_u64()?;
+            Some(Duration::from_secs(seconds))
+        });
+        return StatusAnswer {
+            code,
+            reason: text("reason"),
+            message: text("message"),
+            details,
+            retry_after,
+        };
+    }
+    // A proxy, a load balancer, or a path that the server does not know answers in plain text.
+    let text = String::from_utf8_lossy(body);
+    let message = match text.trim() {
+        "" => "no explanation",
+        text => text,
+    };
+    StatusAnswer {
+        code,
+        reason: String::new(),
+        message: message.chars().take(300).collect(),
+        details: Value::Null,
+        retry_after,
+    }
+}
+
+/// Reads RBAC's three wordings: of a collection (`pods is forbidden: User "u" cannot list resource
+/// "pods" in API group "" in the namespace "NS"`), of an object, and of a path (`forbidden: User
+/// "u" cannot get path "/metrics"`). None for a 403 of an admission plugin.
+fn rbac(message: &str, status: &StatusAnswer) -> Option<Forbidden> {
+    let (_, rest) = message.split_once("User \"")?;
+    let (user, rest) = rest.split_once("\" cannot ")?;
+    let (verb, rest) = rest.split_once(' ')?;
+    let quoted = |text: &str, before: &str| {
+        let (_, rest) = text.split_once(before)?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    let resource = if let Some(path) = quoted(rest, "path \"") {
+        path
+    } else {
+        let resource = quoted(rest, "resource \"")?;
+        match quoted(rest, "API group \"").filter(|g| !g.is_empty()) {
+            // RBAC writes the group behind the subresource: `pods/portforward`.
+            Some(group) => match resource.split_once('/') {
+                Some((main, sub)) => format!("{main}.{group}/{sub}"),
+                None => format!("{resource}.{group}"),
+            },
+            None => resource,
+        }
+    };
+    Some(Forbidden {
+        user: user.to_owned(),
+        verb: verb.to_owned(),
+        resource,
+        namespace: quoted(rest, "in the namespace \""),
+        name: Some(status.detail("name").to_owned()).filter(|n| !n.is_empty()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(body: &str) -> StatusAnswer {
+        status_answer(403, body.as_bytes(), None)
+    }
+
+    #[test]
+    fn all_three_wordings_of_rbac_are_read() {
+        // As kube-apiserver 1.34 words them.
+        let list = answer(
+            r#"{"kind":"Status","reason":"Forbidden","message":"pods is forbidden: User \"u\" cannot list resource \"pods\" in API group \"\" in the namespace \"shop\"","details":{"kind":"pods"}}"#,
+        );
+        let got = rbac(&list.message, &list).unwrap();
+        assert_eq!(
+            ClusterError::Forbidden(Box::new(got)).to_string(),
+            "user `u` may not list `pods` in namespace `shop`"
+        );
+        let patch = answer(
+            r#"{"kind":"Status","reason":"Forbidden","message":"deployments.apps \"web\" is forbidden: User \"system:serviceaccount:shop:bob\" cannot patch resource \"deployments\" in API group \"apps\" in the namespace \"shop\"","details":{"name":"web","group":"apps","kind":"deployments"}}"#,
+        );
+        let error = ClusterError::Forbidden(Box::new(rbac(&patch.message, &patch).unwrap()));
+        assert_eq!(
+            error.to_string(),
+            "user `system:serviceaccount:shop:bob` may not patch `deployments.apps` `web` in namespace `shop`"
+        );
+        assert_eq!(
+            error.hint().as_deref(),
+            Some("grant the verb `patch` on `deployments.apps` in namespace `shop`")
+        );
+        let cluster = answer(
+            r#"{"kind":"Status","message":"namespaces is forbidden: User \"u\" cannot list resource \"namespaces\" in API group \"\" at the cluster scope","details":{"kind":"namespaces"}}"#,
+        );
+        assert_eq!(
+            ClusterError::Forbidden(Box::new(rbac(&cluster.message, &cluster).unwrap()))
+                .to_string(),
+            "user `u` may not list `namespaces` in the whole cluster"
+        );
+        let path = answer(
+            r#"{"kind":"Status","message":"forbidden: User \"u\" cannot get path \"/metrics\"","details":{}}"#,
+        );
+        assert_eq!(rbac(&path.message, &path).unwrap().resource, "/metrics");
+        let quota = answer(
+            r#"{"kind":"Status","reason":"Forbidden","message":"pods \"a\" is forbidden: exceeded quota: q","details":{"name":"a","kind":"pods"}}"#,
+        );
+        assert_eq!(rbac(&quota.message, &quota), None);
+    }
+
+    #[test]
+    fn three_shapes_of_404_are_told_apart() {
+        let object = status_answer(
+            404,
+            br#"{"kind":"Status","reason":"NotFound","message":"pods \"a\" not found","details":{"name":"a","kind":"pods"}}"#,
+            None,
+        );
+        assert!(object.is_missing_object());
+        let kind = status_answer(
+            404,
+            br#"{"kind":"Status","reason":"NotFound","message":"the server could not find the requested resource","details":{}}"#,
+            None,
+        );
+        assert!(!kind.is_missing_object());
+        let path = status_answer(404, b"404 page not found\n", None);
+        assert!(!path.is_missing_object());
+        assert_eq!(path.message, "404 page not found");
+    }
+
+    #[test]
+    fn pauses_grow_and_heed_the_server() {
+        let lost = Failure::Lost("x".into());
+        let pauses: Vec<u128> = (1..=7).map(|n| pause(n, &lost).as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3000, 3000]);
+        let mut busy = answer("{}");
+        busy.retry_after = Some(Duration::from_secs(1));
+        assert_eq!(
+            pause(1, &Failure::Status(busy.clone())),
+            Duration::from_secs(1)
+        );
+        busy.retry_after = Some(Duration::from_secs(3600));
+        assert_eq!(pause(1, &Failure::Status(busy)), Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,449 @@
+//! The verbs that change something: create, patch, label, annotate, apply, delete, restart.
+//!
+//! Each reads first and sends nothing if nothing would change. What is to be sent goes through
+//! [`Cluster::mutate`], the one door.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use jiff::{Timestamp, ToSpan as _, Unit};
+use serde_json::{Map, Value, json};
+
+use super::door::{Mutation, Outcome, Verb, Written};
+use super::{Cluster, ClusterError, Kind, Object, merge};
+
+/// The annotation of a pod template by which `kubectl rollout restart` restarts.
+const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// What happens to what a deleted object owns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Propagation {
+    /// It is deleted after the object (kubectl's default).
+    #[default]
+    Background,
+    /// It is deleted before the object.
+    Foreground,
+    /// It stays.
+    Orphan,
+}
+
+/// How to delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteOptions {
+    /// An object that is not there is no error.
+    pub ignore_missing: bool,
+    /// What happens to what it owns.
+    pub propagation: Propagation,
+    /// Delete this one only, and no other of the same name.
+    pub uid: Option<String>,
+    /// Wait until it is gone, at most so long; `None`: do not wait.
+    pub wait: Option<Duration>,
+}
+
+impl Default for DeleteOptions {
+    /// A missing object is an error; waits up to five minutes.
+    fn default() -> Self {
+        Self {
+            ignore_missing: false,
+            propagation: Propagation::default(),
+            uid: None,
+            wait: Some(Duration::from_secs(300)),
+        }
+    }
+}
+
+impl Cluster {
+    /// Creates an object. Its `apiVersion`, `kind` and namespace may be left out of it.
+    ///
+    /// # Errors
+    /// [`ClusterError::AlreadyExists`]; [`ClusterError::BadRequest`] if it contradicts `kind` or
+    /// `namespace`; [`ClusterError::Refused`]; and those of the server.
+    pub async fn create(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        object: Value,
+    ) -> Result<Written, ClusterError> {
+        let (namespace, body) = complete(kind, namespace, object)?;
+        self.mutate(Mutation {
+            verb: Verb::Create,
+            kind: kind.clone(),
+            name: text(&body, "/metadata/name").to_owned(),
+            namespace,
+            before: None,
+            body: Some(body),
+            why: None,
+        })
+        .await
+    }
+
+    /// Applies a JSON merge patch (RFC 7396): maps are merged, lists replaced, `null` removes.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotFound`], [`ClusterError::Refused`], and those of the server.
+    pub async fn patch(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        patch: Value,
+    ) -> Result<Written, ClusterError> {
+        if !patch.is_object() {
+            return Err(ClusterError::BadRequest {
+                message: format!("a patch must be a map, not `{patch}`"),
+            });
+        }
+        let before = self.get_existing(kind, namespace, name).await?;
+        let patch = secret_strings(kind, patch);
+        self.patch_read(kind, before, patch, None).await
+    }
+
+    /// Sets labels (`Some`) and removes them (`None`), overwriting as `kubectl label --overwrite`.
+    ///
+    /// # Errors
+    /// As for [`Self::patch`].
+    pub async fn label(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        labels: &BTreeMap<String, Option<String>>,
+    ) -> Result<Written, ClusterError> {
+        self.set_metadata(kind, namespace, name, "labels", labels, "label")
+            .await
+    }
+
+    /// Sets annotations (`Some`) and removes them (`None`), overwriting.
+    ///
+    /// # Errors
+    /// As for [`Self::patch`].
+    pub async fn annotate(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        annotations: &BTreeMap<String, Option<String>>,
+    ) -> Result<Written, ClusterError> {
+        self.set_metadata(
+            kind,
+            namespace,
+            name,
+            "annotations",
+            annotations,
+            "annotate",
+        )
+        .await
+    }
+
+    /// Creates the object, or merges into it what differs. Fields that it does not mention stay;
+    /// lists are taken whole. A namespaced object without a namespace is put into the context's.
+    ///
+    /// # Errors
+    /// [`ClusterError::BadRequest`] without kind, `apiVersion` or name; and as for [`Self::patch`].
+    pub async fn apply(&self, object: Value) -> Result<Written, ClusterError> {
+        let (api_version, kind, name) = (
+            text(&object, "/apiVersion").to_owned(),
+            text(&object, "/kind").to_owned(),
+            text(&object, "/metadata/name").to_owned(),
+        );
+        for (field, value) in [
+            ("apiVersion", &api_version),
+            ("kind", &kind),
+            ("metadata.name", &name),
+        ] {
+            if value.is_empty() {
+                return Err(ClusterError::BadRequest {
+                    message: format!("an object to apply needs `{field}`"),
+                });
+            }
+        }
+        let kind = self.kind(&format!("{api_version}/{kind}")).await?;
+        let default = kind.is_namespaced().then(|| {
+            let given = text(&object, "/metadata/namespace");
+            if given.is_empty() {
+                self.default_namespace()
+            } else {
+                given
+            }
+            .to_owned()
+        });
+        let (namespace, body) = complete(&kind, default.as_deref(), object)?;
+        let body = without_server_fields(body);
+        let mut created_by_other = false;
+        loop {
+            let before = self.get(&kind, namespace.as_deref(), &name).await?;
+            if let Some(before) = before {
+                let patch = merge::difference(before.value(), &body).unwrap_or_else(|| json!({}));
+                return self.patch_read(&kind, before, patch, Some("apply")).await;
+            }
+            let creation = Mutation {
+                verb: Verb::Create,
+                kind: kind.clone(),
+                namespace: namespace.clone(),
+                name: name.clone(),
+                before: None,
+                body: Some(body.clone()),
+                why: Some("apply"),
+            };
+            match self.mutate(creation).await {
+                Err(ClusterError::AlreadyExists { .. }) if !created_by_other => {
+                    created_by_other = true;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Deletes one object and waits until it is gone. What is being deleted already is waited for
+    /// only. The deletion holds for the object that was read (UID), not for one that takes its
+    /// place.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotFound`] unless ignored, [`ClusterError::StillThere`],
+    /// [`ClusterError::Refused`], and those of the server.
+    pub async fn delete(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Written, ClusterError> {
+        let before = self.get(kind, namespace, name).await?;
+        let before = before.filter(|o| options.uid.as_deref().is_none_or(|uid| uid == o.uid()));
+        let Some(before) = before else {
+            if !options.ignore_missing {
+                return Err(ClusterError::NotFound {
+                    subject: kind.subject(namespace, Some(name)),
+                });
+            }
+            let mutation = mutation(Verb::Delete, kind, namespace, name);
+            return Ok(mutation.written(Outcome::Absent, None));
+        };
+        let uid = before.uid().to_owned();
+        let going = before.is_deleting();
+        let policy = match options.propagation {
+            Propagation::Background => "Background",
+            Propagation::Foreground => "Foreground",
+            Propagation::Orphan => "Orphan",
+        };
+        let deletion = Mutation {
+            before: Some(before),
+            body: Some(json!({"propagationPolicy": policy})),
+            ..mutation(Verb::Delete, kind, namespace, name)
+        };
+        let written = if going {
+            deletion.written(Outcome::Deleted, None)
+        } else {
+            self.mutate(deletion).await?
+        };
+        if let Some(limit) = options.wait {
+            self.wait_gone(kind, namespace, name, &uid, limit).await?;
+        }
+        Ok(written)
+    }
+
+    /// Restarts a Deployment, StatefulSet or DaemonSet as `kubectl rollout restart` does: by an
+    /// annotation on its pod template, different at each call, so that each call restarts.
+    ///
+    /// # Errors
+    /// [`ClusterError::BadRequest`] for a paused Deployment and for other kinds; and as for
+    /// [`Self::patch`].
+    pub async fn restart(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Written, ClusterError> {
+        super::rollout::rolls_out(kind)?;
+        let before = self.get_existing(kind, namespace, name).await?;
+        if before.at("/spec/paused") == Some(&Value::Bool(true)) {
+            return Err(ClusterError::BadRequest {
+                message: format!(
+                    "{} is paused and cannot be restarted: resume it first",
+                    kind.subject(namespace, Some(name))
+                ),
+            });
+        }
+        let last = before
+            .at("/spec/template/metadata/annotations")
+            .and_then(|a| a.get(RESTARTED_AT)?.as_str()?.parse().ok());
+        let patch = json!({"spec": {"template": {"metadata": {"annotations": {
+            RESTARTED_AT: restart_time(Timestamp::now(), last).to_string(),
+        }}}}});
+        self.patch_read(kind, before, patch, Some("restart")).await
+    }
+
+    async fn set_metadata(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        field: &'static str,
+        wanted: &BTreeMap<String, Option<String>>,
+        why: &'static str,
+    ) -> Result<Written, ClusterError> {
+        let before = self.get_existing(kind, namespace, name).await?;
+        let now = before.at(&format!("/metadata/{field}"));
+        let changes: Map<String, Value> = wanted
+            .iter()
+            .filter(|(key, value)| {
+                let current = now.and_then(|n| n.get(key.as_str())?.as_str());
+                current != value.as_deref()
+            })
+            .map(|(key, value)| (key.clone(), json!(value)))
+            .collect();
+        let patch = if changes.is_empty() {
+            json!({})
+        } else {
+            json!({"metadata": {field: changes}})
+        };
+        self.patch_read(kind, before, patch, Some(why)).await
+    }
+
+    /// Patches an object that was just read, unless that changes nothing.
+    async fn patch_read(
+        &self,
+        kind: &Kind,
+        before: Object,
+        patch: Value,
+        why: Option<&'static str>,
+    ) -> Result<Written, ClusterError> {
+        let namespace = before.namespace().map(str::to_owned);
+        let nothing = merge::changes_nothing(before.value(), &patch);
+        let change = Mutation {
+            body: Some(patch),
+            why,
+            before: Some(before.clone()),
+            ..mutation(Verb::Patch, kind, namespace.as_deref(), before.name())
+        };
+        if nothing {
+            return Ok(change.written(Outcome::Unchanged, Some(before)));
+        }
+        self.mutate(change).await
+    }
+}
+
+fn mutation(verb: Verb, kind: &Kind, namespace: Option<&str>, name: &str) -> Mutation {
+    Mutation {
+        verb,
+        kind: kind.clone(),
+        namespace: namespace.map(str::to_owned),
+        name: name.to_owned(),
+        before: None,
+        body: None,
+        why: None,
+    }
+}
+
+/// Now, in whole seconds as kubectl writes it, but later than the restart before.
+fn restart_time(now: Timestamp, last: Option<Timestamp>) -> Timestamp {
+    let now = now.round(Unit::Second).unwrap_or(now);
+    match last.and_then(|last| last.checked_add(1.second()).ok()) {
+        Some(next) if next > now => next,
+        _ => now,
+    }
+}
+
+/// Fills in `apiVersion`, `kind` and namespace, and checks those that are given.
+fn complete(
+    kind: &Kind,
+    namespace: Option<&str>,
+    mut object: Value,
+) -> Result<(Option<String>, Value), ClusterError> {
+    let Value::Object(map) = &mut object else {
+        return Err(ClusterError::BadRequest {
+            message: format!("an object must be a map, not `{object}`"),
+        });
+    };
+    for (field, is) in [
+        ("apiVersion", kind.api_version()),
+        ("kind", kind.kind().to_owned()),
+    ] {
+        let given = map.entry(field).or_insert_with(|| is.clone().into());
+        if given.as_str() != Some(&is) {
+            return Err(ClusterError::BadRequest {
+                message: format!("`{field}` is `{is}` for {kind:?}, but the object says {given}"),
+            });
+        }
+    }
+    let inside = text(&object, "/metadata/namespace").to_owned();
+    if let Some(outside) = namespace
+        && !inside.is_empty()
+        && outside != inside
+    {
+        return Err(ClusterError::BadRequest {
+            message: format!("namespace `{outside}` was asked for, but the object says `{inside}`"),
+        });
+    }
+    let namespace = namespace
+        .map(str::to_owned)
+        .or_else(|| Some(inside).filter(|i| !i.is_empty()));
+    match (&namespace, kind.is_namespaced()) {
+        (Some(ns), true) => merge::merge(&mut object, &json!({"metadata": {"namespace": ns}})),
+        (Some(_), false) => {
+            // Checks that the kind takes one, and says that it does not.
+            kind.path(namespace.as_deref(), None)?;
+        }
+        (None, true) => {
+            return Err(ClusterError::Namespace {
+                message: format!(
+                    "`{}` live in namespaces, but none was given",
+                    kind.resource()
+                ),
+            });
+        }
+        (None, false) => {}
+    }
+    Ok((namespace, secret_strings(kind, object)))
+}
+
+/// A Secret's `stringData` as the `data` that the server makes of it, so that it can be compared.
+fn secret_strings(kind: &Kind, mut object: Value) -> Value {
+    if kind.plural() != "secrets" || !kind.group().is_empty() {
+        return object;
+    }
+    let Some(Value::Object(strings)) = object
+        .as_object_mut()
+        .and_then(|map| map.remove("stringData"))
+    else {
+        return object;
+    };
+    let data: Map<String, Value> = strings
+        .into_iter()
+        .map(|(key, value)| match value {
+            Value::String(s) => {
+                let encoded = base64::engine::general_purpose::STANDARD.encode(s);
+                (key, encoded.into())
+            }
+            other => (key, other),
+        })
+        .collect();
+    merge::merge(&mut object, &json!({ "data": data }));
+    object
+}
+
+/// Without what the server alone sets: a saved object can be applied again.
+fn without_server_fields(mut object: Value) -> Value {
+    if let Value::Object(map) = &mut object {
+        map.remove("status");
+    }
+    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+        for field in [
+            "creationTimestamp",
+            "deletionTimestamp",
+            "generation",
+            "managedFields",
+            "resourceVersion",
+            "selfLink",
+            "uid",
+        ] {
+            metadata.remove(field);
+        }
+    }
+    object
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+}
