@@ -1,1 +1,64 @@
-//! What runs in a mesh: proxies, revisions, CAs, verdicts, the trust matrix.
+//! What runs in a mesh: proxies, revisions, CAs, verdicts, the trust matrix and the gates.
+//!
+//! ```text
+//! pods → which are proxies → what each of them holds (dump) → what that means (verdict)
+//!      → who can talk to whom, now and after a step (matrix) → may this step be taken (gate)
+//! ```
+//!
+//! Separate from `cluster/` because it knows Istio, and from `host/` because it knows no script.
+//! It never mutates anything but its own record ([`record`]); what mutates is guarded by [`gate`].
+//!
+//! A verdict is yes, no, or unknown with a reason, and unknown is never treated as yes.
+
+pub mod ca;
+pub mod dump;
+pub mod effect;
+pub mod forecast;
+pub mod gate;
+pub mod injection;
+pub mod matchers;
+pub mod matrix;
+pub mod names;
+pub mod pods;
+pub mod read;
+pub mod record;
+pub mod revision;
+pub mod survey;
+pub mod verdict;
+
+use crate::cluster::ClusterError;
+
+/// Why the mesh could not be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum MeshError {
+    /// Two places that must agree about the running CA do not.
+    #[error("the sources of the CITADEL root do not agree: {0}")]
+    CaDisagrees(String),
+    /// The API server refused or could not be reached.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// No place tells which root the running control plane has.
+    #[error("no root of the running istiod found: looked at {0}")]
+    NoCa(String),
+    /// An object of the mesh cannot be understood.
+    #[error("{object}: {reason}")]
+    Unreadable {
+        /// Kind and name.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl MeshError {
+    /// The next step for the person who reads the error.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::CaDisagrees(_) | Self::NoCa(_) => Some(
+                "name the root yourself: --ca CITADEL=FILE (a PEM file with the root that signs today)".into(),
+            ),
+            Self::Cluster(error) => error.hint(),
+            Self::Unreadable { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What an Envoy holds: its own certificate chain and its trust bundle, out of a config dump.
+//!
+//! The shape is Envoy's `envoy.admin.v3.SecretsConfigDump` (snake_case from the admin port,
+//! camelCase from `istioctl -o json`; both are read). Entries are chosen by exact SDS name and
+//! never by position: gateways list more secrets, and the order is a hash map's. Private keys are
+//! `[redacted]` by Envoy and not looked at.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::Value;
+
+use super::names;
+use crate::pki::{Bundle, Cert, pem};
+
+/// A value, or why it is not known.
+pub type Reading<T> = Result<T, String>;
+
+/// The certificates that a proxy accepts as ends of a peer's path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrustStore {
+    /// One bundle for every peer (`trusted_ca`), as Istio makes it.
+    Bundle(Bundle),
+    /// A bundle for each trust domain (Envoy's SPIFFE validator); wins over `trusted_ca`.
+    PerDomain(BTreeMap<String, Bundle>),
+}
+
+impl TrustStore {
+    /// The bundle by which a peer of this trust domain is judged.
+    pub fn for_peer(&self, trust_domain: &str) -> Option<&Bundle> {
+        match self {
+            Self::Bundle(bundle) => Some(bundle),
+            Self::PerDomain(domains) => domains.get(trust_domain),
+        }
+    }
+
+    /// Every root in it, for questions that are not about one peer.
+    pub fn all(&self) -> Bundle {
+        match self {
+            Self::Bundle(bundle) => bundle.clone(),
+            Self::PerDomain(domains) => {
+                domains.values().fold(Bundle::default(), |all, bundle| all.union(bundle))
+            }
+        }
+    }
+}
+
+/// The secrets of one proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secrets {
+    /// The chains under the name `default`, leaf first. Envoy may hold more than one secret of the
+    /// name (one per SDS source); a proxy may use any of them, so all must hold.
+    pub chains: Reading<Vec<Vec<Cert>>>,
+    /// The trust stores under the name `ROOTCA`; likewise.
+    pub trust: Reading<Vec<TrustStore>>,
+    /// What was odd but not fatal: unreadable blocks, other PEM types.
+    pub notes: Vec<String>,
+}
+
+/// Reads the secrets out of a config dump, masked or whole.
+///
+/// # Errors
+/// A reason when the JSON holds no secrets section at all: a mask that the Envoy does not know, a
+/// body of something else. A section without our secrets is not an error but unknown readings.
+pub fn secrets(dump: &Value) -> Result<Secrets, String> {
+    let sections = sections(dump);
+    if sections.is_empty() {
+        return Err("the dump has no secrets section".into());
+    }
+    let mut notes = Vec::new();
+    let mut active = Vec::new();
+    let mut warming = Vec::new();
+    for section in sections {
+        for (list, into) in [
+            (field(section, "dynamic_active_secrets", "dynamicActiveSecrets"), &mut active),
+            (field(section, "dynamic_warming_secrets", "dynamicWarmingSecrets"), &mut warming),
+        ] {
+            into.extend(list.as_array().into_iter().flatten());
+        }
+    }
+    let named = |name: &str| -> Vec<&Value> {
+        active.iter().copied().filter(|e| e["name"] == name).map(|e| &e["secret"]).collect()
+    };
+    let missing = |name: &str| {
+        if warming.iter().any(|e| e["name"] == name) {
+            format!("secret `{name}` is warming: the agent has not delivered it yet")
+        } else {
+            format!("the proxy has no secret `{name}`: its agent has no certificate")
+        }
+    };
+    let chains = collect(&named(names::SDS_DEFAULT), &missing(names::SDS_DEFAULT), |secret| {
+        let certificate = field(secret, "tls_certificate", "tlsCertificate");
+        let text = source(field(certificate, "certificate_chain", "certificateChain"))?;
+        let chain = certificates(&text, names::SDS_DEFAULT, &mut notes);
+        if chain.is_empty() { Err("secret `default` holds no readable certificate".into()) } else { Ok(chain) }
+    });
+    let trust = collect(&named(names::SDS_ROOT), &missing(names::SDS_ROOT), |secret| {
+        trust_store(field(secret, "validation_context", "validationContext"), &mut notes)
+    });
+    Ok(Secrets { chains, trust, notes })
+}
+
+/// Every section of the wanted type; several (a dump that was put together) are read as one.
+fn sections(dump: &Value) -> Vec<&Value> {
+    let list = dump.get("configs").and_then(Value::as_array);
+    let mut found: Vec<&Value> = list
+        .into_iter()
+        .flatten()
+        .filter(|c| c["@type"].as_str().is_some_and(|t| t.ends_with(".SecretsConfigDump")))
+        .collect();
+    // `istioctl proxy-config secret -o json` prints the section itself.
+    if found.is_empty() && !field(dump, "dynamic_active_secrets", "dynamicActiveSecrets").is_null() {
+        found.push(dump);
+    }
+    found
+}
+
+fn collect<T: PartialEq>(
+    secrets: &[&Value],
+    missing: &str,
+    mut read: impl FnMut(&Value) -> Reading<T>,
+) -> Reading<Vec<T>> {
+    if secrets.is_empty() {
+        return Err(missing.to_owned());
+    }
+    let mut out: Vec<T> = Vec::new();
+    for secret in secrets {
+        let value = read(secret)?;
+        if !out.contains(&value) {
+            out.push(value);
+        }
+    }
+    Ok(out)
+}
+
+fn trust_store(context: &Value, notes: &mut Vec<String>) -> Reading<TrustStore> {
+    if let Some(domains) = spiffe_domains(context) {
+        let mut bundles = BTreeMap::new();
+        for domain in domains {
+            let name = domain["name"].as_str().unwrap_or_default().to_lowercase();
+            let text = source(field(domain, "trust_bundle", "trustBundle"))?;
+            bundles.insert(name, bundle(&text, notes)?);
+        }
+        return Ok(TrustStore::PerDomain(bundles));
+    }
+    let text = source(field(context, "trusted_ca", "trustedCa"))?;
+    Ok(TrustStore::Bundle(bundle(&text, notes)?))
+}
+
+fn spiffe_domains(context: &Value) -> Option<&Vec<Value>> {
+    let custom = field(context, "custom_validator_config", "customValidatorConfig");
+    let config = field(custom, "typed_config", "typedConfig");
+    field(config, "trust_domains", "trustDomains").as_array()
+}
+
+fn bundle(text: &str, notes: &mut Vec<String>) -> Reading<Bundle> {
+    let certs = certificates(text, names::SDS_ROOT, notes);
+    if certs.is_empty() {
+        return Err("secret `ROOTCA` holds no readable certificate".into());
+    }
+    Ok(Bundle::from_certs(certs))
+}
+
+fn certificates(text: &str, name: &str, notes: &mut Vec<String>) -> Vec<Cert> {
+    let (certs, issues) = pem::certificates(text);
+    notes.extend(issues.iter().map(|i| format!("secret `{name}`, block {}: {}", i.index, i.reason)));
+    certs
+}
+
+/// The text of an Envoy `DataSource`.
+fn source(data: &Value) -> Reading<String> {
+    if let Some(text) = field(data, "inline_string", "inlineString").as_str() {
+        return Ok(text.to_owned());
+    }
+    if let Some(encoded) = field(data, "inline_bytes", "inlineBytes").as_str() {
+        let bytes = decode(encoded).ok_or("its bytes are not base64: the dump is damaged")?;
+        return String::from_utf8(bytes).map_err(|_| "its bytes are not PEM text".into());
+    }
+    for (snake, camel) in [("filename", "filename"), ("environment_variable", "environmentVariable")] {
+        if let Some(place) = field(data, snake, camel).as_str() {
+            return Err(format!("held by reference (`{place}`): the dump does not show it"));
+        }
+    }
+    Err("the dump shows no data for it".into())
+}
+
+/// Standard or URL-safe base64, padded or not: dumps come in all four.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let alphabet = if text.contains(['-', '_']) { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
+    GeneralPurpose::new(alphabet, config).decode(text).ok()
+}
+
+/// A field under either spelling.
+pub(super) fn field<'a>(value: &'a Value, snake: &str, camel: &str) -> &'a Value {
+    match &value[snake] {
+        Value::Null => &value[camel],
+        found => found,
+    }
+}

@@ -1,0 +1,174 @@
+//! What a mutation of a Kubernetes object does to the mesh.
+//!
+//! A gate guards the effect, whichever word or script causes it: a relabelled namespace and a
+//! patched pod template are the same thing to the pods that come out.
+
+use serde_json::Value;
+
+use super::injection::Labels;
+use super::names;
+use super::pods::{self, Workload};
+use crate::cluster::{Mutation, Verb, merge_patched};
+
+/// An effect that a gate guards.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// A secret that istiod loads its CA from is written or deleted.
+    CaSecret {
+        /// `cacerts` or `istio-ca-secret`.
+        name: String,
+        /// What it will hold; `None`: it will be gone.
+        after: Option<Value>,
+    },
+    /// istiod of a revision is, in part or whole, taken away: its Deployment, Service or webhook.
+    IstiodRemoval {
+        /// The revision.
+        revision: String,
+        /// Kind and name of what goes.
+        what: String,
+    },
+    /// istiod of a revision starts anew, and loads its CA again.
+    IstiodRestart {
+        /// The revision.
+        revision: String,
+    },
+    /// The labels by which a namespace is injected change: whatever is made there from now on.
+    NamespaceLabels {
+        /// The namespace.
+        namespace: String,
+        /// Its labels afterwards.
+        after: Labels,
+    },
+    /// Pods of one workload are made, or made anew.
+    Pods {
+        /// Whose.
+        workload: Workload,
+        /// Their labels.
+        labels: Labels,
+        /// The service account they run as.
+        service_account: String,
+    },
+}
+
+/// The effect of a mutation, if it has one on the mesh. No reading, no network: called for each.
+pub fn of(mutation: &Mutation) -> Option<Effect> {
+    let before = mutation.before.as_ref().map(|o| o.value());
+    let after = match (mutation.verb, before, mutation.body.as_ref()) {
+        (Verb::Delete, _, _) => None,
+        (Verb::Patch, Some(before), Some(patch)) => Some(merge_patched(before, patch)),
+        (_, _, body) => body.cloned(),
+    };
+    let (before, after) = (before, after.as_ref());
+    let in_system = mutation.namespace.as_deref() == Some(names::ISTIO_SYSTEM);
+    match mutation.kind.resource().as_str() {
+        "namespaces" => namespace(mutation, before, after),
+        "secrets" if in_system && [names::CACERTS, names::CA_SECRET].contains(&mutation.name.as_str()) => {
+            let data = |v: Option<&Value>| v.map(|v| v["data"].clone());
+            (data(before) != data(after))
+                .then(|| Effect::CaSecret { name: mutation.name.clone(), after: after.cloned() })
+        }
+        "deployments.apps" | "statefulsets.apps" | "daemonsets.apps" | "replicasets.apps" => {
+            controller(mutation, before, after)
+        }
+        "pods" => pod(mutation, before, after),
+        "services" if in_system && after.is_none() => removal(mutation, before),
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io" if after.is_none() => {
+            removal(mutation, before)
+        }
+        _ => None,
+    }
+}
+
+fn namespace(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>) -> Option<Effect> {
+    let chosen = |v: Option<&Value>| {
+        let labels = v.map(|v| labels(&v["metadata"]["labels"])).unwrap_or_default();
+        (labels.get(names::REV).cloned(), labels.get(names::INJECTION).cloned(), labels)
+    };
+    let (was, is) = (chosen(before), chosen(after));
+    ((&was.0, &was.1) != (&is.0, &is.1) && after.is_some())
+        .then(|| Effect::NamespaceLabels { namespace: mutation.name.clone(), after: is.2 })
+}
+
+fn controller(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>) -> Option<Effect> {
+    if let Some(revision) = istiod_revision(before.or(after)) {
+        let what = format!("{} {}", mutation.kind.kind(), mutation.name);
+        let gone = after.is_none_or(|a| a["spec"]["replicas"] == 0);
+        let template = |v: Option<&Value>| v.map(|v| v["spec"]["template"].clone());
+        return if before.is_none() {
+            None
+        } else if gone {
+            Some(Effect::IstiodRemoval { revision, what })
+        } else {
+            (template(before) != template(after)).then_some(Effect::IstiodRestart { revision })
+        };
+    }
+    let after = after?;
+    let template = &after["spec"]["template"];
+    if before.is_some_and(|b| b["spec"]["template"] == *template && b["spec"]["replicas"] == after["spec"]["replicas"])
+    {
+        return None;
+    }
+    Some(Effect::Pods {
+        workload: workload(mutation, mutation.kind.kind()),
+        labels: labels(&template["metadata"]["labels"]),
+        service_account: pods::service_account(template),
+    })
+}
+
+fn pod(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>) -> Option<Effect> {
+    match (before, after) {
+        (Some(before), None) => {
+            if let Some(revision) = istiod_revision(Some(before)) {
+                return Some(Effect::IstiodRestart { revision });
+            }
+            // Its controller makes it anew; a bare pod is simply gone.
+            let object = mutation.before.as_ref()?;
+            let workload = pods::workload_of(object);
+            (workload.kind != "Pod").then(|| Effect::Pods {
+                workload,
+                labels: labels(&before["metadata"]["labels"]),
+                service_account: pods::service_account(before),
+            })
+        }
+        (None, Some(after)) => Some(Effect::Pods {
+            workload: workload(mutation, "Pod"),
+            labels: labels(&after["metadata"]["labels"]),
+            service_account: pods::service_account(after),
+        }),
+        _ => None,
+    }
+}
+
+fn removal(mutation: &Mutation, before: Option<&Value>) -> Option<Effect> {
+    let labels = labels(&before?["metadata"]["labels"]);
+    let is_istiod = labels.get("app").is_some_and(|a| a == "istiod" || a == "sidecar-injector");
+    let revision = labels.get(names::REV).cloned().unwrap_or_else(|| "default".into());
+    (is_istiod && !labels.contains_key(names::TAG)).then(|| Effect::IstiodRemoval {
+        revision,
+        what: format!("{} {}", mutation.kind.kind(), mutation.name),
+    })
+}
+
+/// The revision of an istiod's Deployment, ReplicaSet or pod; `None` for anything else.
+fn istiod_revision(object: Option<&Value>) -> Option<String> {
+    let labels = labels(&object?["metadata"]["labels"]);
+    (labels.get("app").map(String::as_str) == Some("istiod"))
+        .then(|| labels.get(names::REV).cloned().unwrap_or_else(|| "default".into()))
+}
+
+fn workload(mutation: &Mutation, kind: &str) -> Workload {
+    Workload {
+        kind: kind.to_owned(),
+        namespace: mutation.namespace.clone().unwrap_or_default(),
+        name: mutation.name.clone(),
+    }
+}
+
+fn labels(value: &Value) -> Labels {
+    value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+        .collect()
+}

@@ -1,0 +1,48 @@
+//! Names, ports and paths that Istio fixes. Sources: istio/istio `pkg/kube/inject`,
+//! `manifests/charts/istio-control/istio-discovery`, Envoy's admin interface.
+
+/// Namespace of the control plane (`rootNamespace`); also ASM's.
+pub const ISTIO_SYSTEM: &str = "istio-system";
+/// Container of the proxy, in `containers` or (native sidecars) in `initContainers`.
+pub const PROXY_CONTAINER: &str = "istio-proxy";
+/// Label that selects a revision, on namespaces, pods and on a revision's own objects.
+pub const REV: &str = "istio.io/rev";
+/// The older injection label of namespaces; wins over [`REV`] when both are present.
+pub const INJECTION: &str = "istio-injection";
+/// Label (older: annotation) of a pod that asks for injection or declines it.
+pub const INJECT: &str = "sidecar.istio.io/inject";
+/// Marks a webhook configuration that belongs to a revision tag.
+pub const TAG: &str = "istio.io/tag";
+/// Annotation that the injector leaves: JSON with `revision`, `containers`, `initContainers`.
+pub const STATUS: &str = "sidecar.istio.io/status";
+/// Annotation that chooses the injection template; `gateway` makes a gateway.
+pub const TEMPLATES: &str = "inject.istio.io/templates";
+/// Annotation of pods whose traffic is redirected to ztunnel.
+pub const AMBIENT: &str = "ambient.istio.io/redirection";
+/// Envoy's admin port unless `proxyAdminPort` says otherwise.
+pub const ADMIN_PORT: u16 = 15000;
+/// SDS name of a workload's own certificate.
+pub const SDS_DEFAULT: &str = "default";
+/// SDS name of the mesh trust bundle.
+pub const SDS_ROOT: &str = "ROOTCA";
+/// The dump of the secrets only; Envoy ≥ 1.20 honours the mask, istioctl uses it since 1.25.
+pub const SECRETS_MASKED: &str = "/config_dump?mask=dynamic_active_secrets,dynamic_warming_secrets";
+/// The dump of what matches peers' names.
+pub const MATCHERS_MASKED: &str = "/config_dump?mask=dynamic_listeners,static_listeners,dynamic_active_clusters";
+/// Everything, for an Envoy that refuses or ignores the mask.
+pub const PLAIN_DUMP: &str = "/config_dump";
+/// ConfigMap with the root by which agents verify istiod, one per namespace.
+pub const ROOT_CONFIG_MAP: &str = "istio-ca-root-cert";
+/// Secret of a plugged-in CA; wins over [`CA_SECRET`] when complete.
+pub const CACERTS: &str = "cacerts";
+/// Secret of the self-signed CA.
+pub const CA_SECRET: &str = "istio-ca-secret";
+/// Namespaces into which the injector never injects (`IgnoredNamespaces`).
+pub const IGNORED: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
+/// The name under which the CA of the running istiod goes.
+pub const CITADEL: &str = "CITADEL";
+/// The name under which Google's Mesh CA goes.
+pub const MESHCA: &str = "MESHCA";
+
+/// The host names, CA provider and SPIFFE path that name Mesh CA's endpoint (`CA_ADDR`).
+pub const MESHCA_HOST: &str = "meshca.googleapis.com";

@@ -1,0 +1,104 @@
+//! Reading proxies: their dumps through port-forward, many at a time, each bounded.
+//!
+//! One port-forward and two requests a proxy. What cannot be read is a reading that says why; it
+//! is never left out.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use serde_json::Value;
+
+use super::dump::{self, Reading, Secrets};
+use super::matchers::{self, Matchers};
+use super::names;
+use super::pods::ProxyPod;
+use crate::cluster::{Cluster, ClusterError, Forward, Limits};
+
+/// What one proxy said.
+#[derive(Debug, Clone)]
+pub struct ProxyReading {
+    /// Whose it is.
+    pub pod: ProxyPod,
+    /// Its certificates.
+    pub secrets: Reading<Secrets>,
+    /// Whom it accepts.
+    pub matchers: Reading<Matchers>,
+}
+
+/// How proxies are read.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// How many at the same time.
+    pub concurrency: usize,
+    /// Bounds of one port-forward.
+    pub limits: Limits,
+    /// Attempts, with a pause that doubles from 100 ms between them.
+    pub attempts: u32,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self { concurrency: 16, limits: Limits::default(), attempts: 3 }
+    }
+}
+
+/// Reads all of these proxies; one result for each, in their order.
+pub async fn read_all(cluster: &Cluster, pods: Vec<ProxyPod>, options: &ReadOptions) -> Vec<ProxyReading> {
+    futures::stream::iter(pods.into_iter().map(|pod| read_one(cluster, pod, options)))
+        .buffered(options.concurrency.max(1))
+        .collect()
+        .await
+}
+
+async fn read_one(cluster: &Cluster, pod: ProxyPod, options: &ReadOptions) -> ProxyReading {
+    let mut pause = Duration::from_millis(100);
+    let mut attempt = 1;
+    loop {
+        match attempt_one(cluster, &pod, options).await {
+            Ok((secrets, matchers)) => return ProxyReading { pod, secrets, matchers },
+            Err(error) if attempt >= options.attempts || !error.retryable() => {
+                let reason = format!("its admin port {} cannot be read: {error}", pod.admin_port);
+                return ProxyReading { pod, secrets: Err(reason.clone()), matchers: Err(reason) };
+            }
+            Err(_) => {}
+        }
+        attempt += 1;
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+async fn attempt_one(
+    cluster: &Cluster,
+    pod: &ProxyPod,
+    options: &ReadOptions,
+) -> Result<(Reading<Secrets>, Reading<Matchers>), ClusterError> {
+    let mut forward = cluster.forward(&pod.namespace, &pod.name, pod.admin_port, &options.limits).await?;
+    let (mut secrets, mut matchers) = (
+        fetch(&mut forward, names::SECRETS_MASKED).await?.and_then(|d| dump::secrets(&d)),
+        fetch(&mut forward, names::MATCHERS_MASKED).await?.and_then(|d| matchers::matchers(&d)),
+    );
+    if secrets.is_err() || matchers.is_err() {
+        // An Envoy that does not know the mask answers 400 or leaves the sections out.
+        if let Ok(whole) = fetch(&mut forward, names::PLAIN_DUMP).await? {
+            if secrets.is_err() {
+                secrets = dump::secrets(&whole);
+            }
+            if matchers.is_err() {
+                matchers = matchers::matchers(&whole);
+            }
+        }
+    }
+    if pod.file_mounted {
+        secrets = Err("its certificates are mounted as files: Envoy's secrets do not tell them".into());
+    }
+    Ok((secrets, matchers))
+}
+
+async fn fetch(forward: &mut Forward, path: &str) -> Result<Reading<Value>, ClusterError> {
+    let answer = forward.get(path).await?;
+    if answer.status != 200 {
+        return Ok(Err(format!("GET {path} on its admin port answered {}", answer.status)));
+    }
+    Ok(serde_json::from_slice(&answer.body).map_err(|e| format!("its dump is not JSON: {e}")))
+}

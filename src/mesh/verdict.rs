@@ -1,0 +1,175 @@
+//! What a proxy's secrets mean: which named roots it trusts, who signed for it, who it is, until when.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::ca;
+use super::dump::{Reading, TrustStore};
+use super::read::ProxyReading;
+use crate::pki::{self, Bundle, Cert, Fingerprint, NamedCa, Signer, SpiffeId, Trust};
+
+/// Skew that is forgiven when a certificate is not valid yet.
+const SKEW: SignedDuration = SignedDuration::from_secs(60);
+
+/// How a workload certificate stands in its lifetime (facts: healthy agents renew at half of it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// Less than an hour or a tenth of its lifetime is left.
+    Critical,
+    /// Over.
+    Expired,
+    /// Not begun.
+    NotYet,
+    /// More than half is left, or nearly so.
+    Ok,
+    /// Its agent should have renewed it: less than 45 % is left.
+    Overdue,
+}
+
+impl Expiry {
+    /// The verdict for a certificate now.
+    pub fn of(cert: &Cert, now: Timestamp) -> Self {
+        let lifetime = cert.not_after().duration_since(cert.not_before()).as_secs();
+        let left = cert.not_after().duration_since(now).as_secs();
+        if left <= 0 {
+            Self::Expired
+        } else if cert.not_before() > now + SKEW {
+            Self::NotYet
+        } else if left < (lifetime / 10).max(3600).min(lifetime / 2) {
+            Self::Critical
+        } else if left * 100 < lifetime * 45 {
+            Self::Overdue
+        } else {
+            Self::Ok
+        }
+    }
+
+    /// The word that people read.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Expired => "expired",
+            Self::NotYet => "not yet valid",
+            Self::Ok => "ok",
+            Self::Overdue => "overdue",
+        }
+    }
+}
+
+/// Everything that is known of one proxy's trust.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// For each named CA, whether the proxy accepts certificates of it.
+    pub trusts: BTreeMap<String, Trust>,
+    /// Roots that it trusts, by name or fingerprint, in the bundle's order.
+    pub roots: Reading<Vec<(Fingerprint, String)>>,
+    /// Who signed its own certificate.
+    pub signer: Signer,
+    /// Its identity.
+    pub identity: Reading<SpiffeId>,
+    /// Its certificate's standing.
+    pub expiry: Option<Expiry>,
+    /// End of its certificate.
+    pub not_after: Option<Timestamp>,
+}
+
+impl Verdict {
+    /// Judges a reading.
+    pub fn of(reading: &ProxyReading, cas: &[NamedCa], now: Timestamp) -> Self {
+        let (chains, stores) = match &reading.secrets {
+            Ok(secrets) => (secrets.chains.clone(), secrets.trust.clone()),
+            Err(reason) => (Err(reason.clone()), Err(reason.clone())),
+        };
+        let roots = stores.as_ref().map_err(Clone::clone).map(|stores| {
+            let all = stores.iter().fold(Bundle::default(), |all, store| all.union(&store.all()));
+            all.certs().map(|c| (c.sha256(), ca::name_of(c, cas))).collect()
+        });
+        let leaf = chains.as_ref().ok().and_then(|chains| chains.first()).and_then(|chain| chain.first());
+        Self {
+            trusts: cas.iter().map(|ca| (ca.name.clone(), trusts_all(&stores, ca, now))).collect(),
+            roots,
+            signer: signer(&chains, &stores, cas, now),
+            identity: identity(&chains, reading),
+            expiry: leaf.map(|leaf| Expiry::of(leaf, now)),
+            not_after: leaf.map(Cert::not_after),
+        }
+    }
+
+    /// Whether it certainly trusts the CA. Unknown and partial are not certain.
+    pub fn trusts(&self, ca: &str) -> bool {
+        matches!(self.trusts.get(ca), Some(Trust::Yes | Trust::YesByKey { .. }))
+    }
+
+    /// Why its trust is not known, if it is not.
+    pub fn unknown(&self) -> Option<String> {
+        if let Err(reason) = &self.roots {
+            return Some(reason.clone());
+        }
+        self.trusts.values().find_map(|t| match t {
+            Trust::Unknown { reason } => Some(reason.clone()),
+            _ => None,
+        })
+    }
+}
+
+/// A proxy may use any of its stores of one name, so all of them must hold.
+fn trusts_all(stores: &Reading<Vec<TrustStore>>, ca: &NamedCa, now: Timestamp) -> Trust {
+    let stores = match stores {
+        Ok(stores) => stores,
+        Err(reason) => return Trust::Unknown { reason: reason.clone() },
+    };
+    let mut worst = None;
+    for store in stores {
+        let verdict = match store {
+            TrustStore::Bundle(bundle) => pki::trusts(bundle, ca, now),
+            TrustStore::PerDomain(_) => Trust::Unknown {
+                reason: "it has a bundle for each trust domain: ask about a peer, not about a root".into(),
+            },
+        };
+        if !matches!(verdict, Trust::Yes | Trust::YesByKey { .. }) {
+            return verdict;
+        }
+        worst.get_or_insert(verdict);
+    }
+    worst.unwrap_or_else(|| Trust::Unknown { reason: "it shows no trust bundle".into() })
+}
+
+fn signer(
+    chains: &Reading<Vec<Vec<Cert>>>,
+    stores: &Reading<Vec<TrustStore>>,
+    cas: &[NamedCa],
+    now: Timestamp,
+) -> Signer {
+    let chains = match chains {
+        Ok(chains) => chains,
+        Err(reason) => return Signer::Unknown { reason: reason.clone() },
+    };
+    let pool = stores.iter().flatten().fold(Bundle::default(), |all, store| all.union(&store.all()));
+    let mut verdicts: Vec<Signer> = Vec::new();
+    for chain in chains {
+        let verdict = pki::signer(chain, cas, &pool, now);
+        if !verdicts.contains(&verdict) {
+            verdicts.push(verdict);
+        }
+    }
+    match verdicts.len() {
+        1 => verdicts.remove(0),
+        0 => Signer::Unknown { reason: "it shows no certificate".into() },
+        _ => Signer::Unknown { reason: "it holds several certificates of different signers".into() },
+    }
+}
+
+fn identity(chains: &Reading<Vec<Vec<Cert>>>, reading: &ProxyReading) -> Reading<SpiffeId> {
+    let chains = chains.as_ref().map_err(Clone::clone)?;
+    let leaf = chains.first().and_then(|c| c.first()).ok_or("it shows no certificate")?;
+    let id = leaf.spiffe_id().map_err(|e| e.to_string())?;
+    let pod = &reading.pod;
+    if id.namespace != pod.namespace || id.service_account != pod.service_account {
+        return Err(format!(
+            "its certificate says `{id}`, but the pod is `{}` in `{}`",
+            pod.service_account, pod.namespace
+        ));
+    }
+    Ok(id)
+}
