@@ -165,6 +165,7 @@ pub fn namespace(survey: &Survey, namespace: &str, labels: &Labels) -> Vec<Moved
     let outside = survey
         .outside
         .iter()
+        .chain(&survey.lacking)
         .filter(|o| o.workload.namespace == namespace)
         .map(|o| (&o.workload, &o.service_account, &o.labels, false));
     for (workload, service_account, pod_labels, gateway) in inside.chain(outside) {

@@ -137,15 +137,15 @@ impl Outbound {
     }
 }
 
-/// Reads the matchers out of a config dump that shows listeners and clusters.
+/// Reads the matchers out of config dumps that together show listeners and clusters.
 ///
 /// # Errors
 /// A reason when a section is missing: without it "nothing is demanded" would be a guess.
-pub fn matchers(dump: &Value) -> Reading<Matchers> {
+pub fn matchers(dumps: &[&Value]) -> Reading<Matchers> {
     let sections = |suffix: &str| -> Vec<&Value> {
-        dump.get("configs")
-            .and_then(Value::as_array)
-            .into_iter()
+        dumps
+            .iter()
+            .filter_map(|dump| dump.get("configs").and_then(Value::as_array))
             .flatten()
             .filter(|c| c["@type"].as_str().is_some_and(|t| t.ends_with(suffix)))
             .collect()

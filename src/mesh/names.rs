@@ -27,8 +27,11 @@ pub const SDS_DEFAULT: &str = "default";
 pub const SDS_ROOT: &str = "ROOTCA";
 /// The dump of the secrets only; Envoy ≥ 1.20 honours the mask, istioctl uses it since 1.25.
 pub const SECRETS_MASKED: &str = "/config_dump?mask=dynamic_active_secrets,dynamic_warming_secrets";
-/// The dump of what matches peers' names.
-pub const MATCHERS_MASKED: &str = "/config_dump?mask=dynamic_listeners,static_listeners,dynamic_active_clusters";
+/// The dump of what matches clients. Envoy answers 400 to a mask of fields of two sections (seen on
+/// 1.40), so listeners and clusters are two requests.
+pub const LISTENERS_MASKED: &str = "/config_dump?mask=dynamic_listeners,static_listeners";
+/// The dump of what matches servers.
+pub const CLUSTERS_MASKED: &str = "/config_dump?mask=dynamic_active_clusters";
 /// Everything, for an Envoy that refuses or ignores the mask.
 pub const PLAIN_DUMP: &str = "/config_dump";
 /// ConfigMap with the root by which agents verify istiod, one per namespace.

@@ -1,6 +1,6 @@
 //! Reading proxies: their dumps through port-forward, many at a time, each bounded.
 //!
-//! One port-forward and two requests a proxy. What cannot be read is a reading that says why; it
+//! One port-forward and three requests a proxy. What cannot be read is a reading that says why; it
 //! is never left out.
 
 use std::time::Duration;
@@ -74,18 +74,19 @@ async fn attempt_one(
     options: &ReadOptions,
 ) -> Result<(Reading<Secrets>, Reading<Matchers>), ClusterError> {
     let mut forward = cluster.forward(&pod.namespace, &pod.name, pod.admin_port, &options.limits).await?;
-    let (mut secrets, mut matchers) = (
-        fetch(&mut forward, names::SECRETS_MASKED).await?.and_then(|d| dump::secrets(&d)),
-        fetch(&mut forward, names::MATCHERS_MASKED).await?.and_then(|d| matchers::matchers(&d)),
-    );
+    let mut secrets = fetch(&mut forward, names::SECRETS_MASKED).await?.and_then(|d| dump::secrets(&d));
+    let listeners = fetch(&mut forward, names::LISTENERS_MASKED).await?;
+    let clusters = fetch(&mut forward, names::CLUSTERS_MASKED).await?;
+    let mut matchers = listeners.and_then(|l| matchers::matchers(&[&l, &clusters?]));
     if secrets.is_err() || matchers.is_err() {
-        // An Envoy that does not know the mask answers 400 or leaves the sections out.
+        // An Envoy that does not know the mask, or has nothing under it, answers 400 or leaves the
+        // section out.
         if let Ok(whole) = fetch(&mut forward, names::PLAIN_DUMP).await? {
             if secrets.is_err() {
                 secrets = dump::secrets(&whole);
             }
             if matchers.is_err() {
-                matchers = matchers::matchers(&whole);
+                matchers = matchers::matchers(&[&whole]);
             }
         }
     }

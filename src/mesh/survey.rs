@@ -59,7 +59,7 @@ pub struct Unjudged {
     pub reason: String,
 }
 
-/// A pod without a proxy that is not meant to have one.
+/// A pod without a proxy.
 #[derive(Debug, Clone)]
 pub struct Outside {
     /// What made it.
@@ -81,6 +81,8 @@ pub struct Survey {
     pub skipped: Vec<Unjudged>,
     /// Pods that count and cannot be judged: starting, going away, unsupported, lacking a proxy.
     pub unjudged: Vec<Unjudged>,
+    /// Pods that lack the proxy that they should have; each is also in `unjudged`.
+    pub lacking: Vec<Outside>,
     /// Pods outside of the mesh.
     pub outside: Vec<Outside>,
     /// The labels of every namespace.
@@ -159,6 +161,7 @@ struct Listing {
     skipped: Vec<Unjudged>,
     unjudged: Vec<Unjudged>,
     undecided: usize,
+    lacking: Vec<Outside>,
     outside: Vec<Outside>,
     namespaces: BTreeMap<String, Labels>,
     injection: Injection,
@@ -180,6 +183,7 @@ impl Listing {
             skipped: Vec::new(),
             unjudged: Vec::new(),
             undecided: 0,
+            lacking: Vec::new(),
             outside: Vec::new(),
             namespaces,
             injection,
@@ -199,14 +203,20 @@ impl Listing {
             reason,
         };
         match pods::classify(pod) {
-            PodClass::Outside => match self.lacks_proxy(pod) {
-                Some(reason) => self.unjudged.push(unjudged(reason)),
-                None => self.outside.push(Outside {
+            PodClass::Outside => {
+                let outside = Outside {
                     workload: pods::workload_of(pod),
                     service_account: pods::service_account(pod.value()),
                     labels: pod.labels().clone(),
-                }),
-            },
+                };
+                match self.lacks_proxy(pod) {
+                    Some(reason) => {
+                        self.lacking.push(outside);
+                        self.unjudged.push(unjudged(reason));
+                    }
+                    None => self.outside.push(outside),
+                }
+            }
             PodClass::Proxy(proxy) => self.proxies.push(*proxy),
             PodClass::Skipped(reason) => self.skipped.push(unjudged(reason.to_owned())),
             PodClass::Undecided(reason) => {
@@ -256,6 +266,7 @@ impl Listing {
             proxies,
             skipped: self.skipped,
             unjudged: self.unjudged,
+            lacking: self.lacking,
             outside: self.outside,
             namespaces: self.namespaces,
             injection: self.injection,

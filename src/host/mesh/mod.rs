@@ -1,0 +1,511 @@
+//! `mesh::…`: what runs in the mesh, what its proxies hold, and the gates between the phases.
+//!
+//! `mesh::connect()` gives a handle; each question reads the mesh anew, because a verdict has an
+//! age. Questions answer with plain maps; checks answer nothing when they pass and throw a refusal
+//! with its evidence when they do not.
+
+mod shape;
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, ImmutableString, Map};
+use serde::Deserialize;
+
+use super::world::World;
+use crate::cluster::{Cluster, Refusal};
+use crate::effect::files;
+use crate::engine::kit::{self, Reply};
+use crate::engine::{Failure, FailureKind};
+use crate::mesh::gate::{self, Finding, Gate, View};
+use crate::mesh::injection::{Injector, Labels};
+use crate::mesh::matrix::Matrix;
+use crate::mesh::survey::SurveyOptions;
+use crate::mesh::{MeshError, ca, names, record};
+use crate::pki::Bundle;
+
+/// A mesh as scripts hold it: one cluster, read anew by each question.
+#[derive(Clone)]
+pub struct Mesh {
+    cluster: Cluster,
+    world: World,
+    options: SurveyOptions,
+}
+
+impl Mesh {
+    fn view(&self) -> Reply<View> {
+        self.wait(View::take(&self.cluster, self.world.cas(), &self.options))
+    }
+
+    fn wait<T>(&self, call: impl Future<Output = Result<T, MeshError>>) -> Reply<T> {
+        self.world.wait(async { call.await.map_err(failure) })
+    }
+
+    fn ask(&self, gate: Gate, findings: &[Finding]) -> Reply<()> {
+        self.world.gatekeeper().ask(gate, findings).map_err(|refusal| kit::fail(refused(&refusal)))
+    }
+}
+
+/// A mesh error as scripts see it.
+pub(super) fn failure(error: MeshError) -> Failure {
+    let hint = error.hint();
+    match error {
+        MeshError::Cluster(error) => error.into(),
+        other => {
+            let mut failure = Failure::new(FailureKind::Cluster, other.to_string());
+            failure.hint = hint;
+            failure
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Failure {
+    let mut failure = Failure::refused(refusal.code.clone(), format!("{}: {}", refusal.code, negated(&refusal.title)));
+    failure.evidence.clone_from(&refusal.evidence);
+    failure.hint = Some(refusal.hint.clone());
+    failure
+}
+
+/// A gate's title says what must hold; a refusal says that it is not proved.
+fn negated(title: &str) -> String {
+    format!("not proved that {title}")
+}
+
+/// Makes the words known to `engine`.
+pub(super) fn register(engine: &mut rhai::Engine) {
+    engine.register_type_with_name::<Mesh>("Mesh");
+    engine.register_static_module("mesh", rhai::exported_module!(words).into());
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ConnectOptions {
+    read_timeout: Option<f64>,
+    settle: Option<f64>,
+    concurrency: Option<usize>,
+}
+
+/// The mesh, its proxies and its gates.
+#[export_module]
+mod words {
+    /// The mesh of the cluster that the run was told.
+    ///
+    /// ```rhai
+    /// let m = mesh::connect();
+    /// assert(m.proxies().len() > 0, "there are proxies");
+    /// ```
+    #[rhai_fn(return_raw, name = "connect", volatile)]
+    pub fn connect_plain(ctx: NativeCallContext) -> Reply<Mesh> {
+        connect(ctx, Map::new())
+    }
+
+    /// The mesh of the cluster that the run was told, with other bounds for reading it.
+    ///
+    /// - `options`: `read_timeout`: seconds for one proxy (default 30); `settle`: seconds to wait for
+    ///   pods that start or go away (default 30); `concurrency`: proxies read at once (default 16).
+    ///
+    /// Throws `script` for an unknown option.
+    ///
+    /// ```rhai
+    /// let m = mesh::connect(#{ read_timeout: 5, settle: 10 });
+    /// assert(m.namespaces().len() >= 2, "namespaces with proxies");
+    /// ```
+    #[rhai_fn(return_raw, volatile)]
+    pub fn connect(ctx: NativeCallContext, options: Map) -> Reply<Mesh> {
+        let given: ConnectOptions =
+            kit::options("mesh::connect", options, &["read_timeout", "settle", "concurrency"])?;
+        let world = World::of(&ctx)?;
+        let mut options = SurveyOptions::default();
+        if let Some(seconds) = given.read_timeout {
+            options.read.limits.total = super::seconds("read_timeout", seconds)?;
+        }
+        if let Some(seconds) = given.settle {
+            options.settle = super::seconds("settle", seconds)?;
+        }
+        if let Some(concurrency) = given.concurrency {
+            options.read.concurrency = concurrency.max(1);
+        }
+        Ok(Mesh { cluster: world.cluster()?, world, options })
+    }
+
+    /// Every proxy, by namespace and name, with what it holds and what that means.
+    ///
+    /// Answers maps of `namespace`, `pod`, `workload` (`#{kind, namespace, name}`), `kind`,
+    /// `revision`, `ready`, `trusts` (names of the CAs it trusts), `other_roots` (fingerprints
+    /// without a name), `signer`, `trust_domain`, `expires`, `expiry`, and `unknown`: the reason why
+    /// its trust cannot be told, or `()`.
+    ///
+    /// ```rhai
+    /// for p in mesh::connect().proxies() { assert(p.trusts.contains("CITADEL"), p.pod); }
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn proxies(mesh: &mut Mesh) -> Reply<Array> {
+        let view = mesh.view()?;
+        Ok(view.survey.proxies.iter().map(|p| shape::proxy(p, &view.cas).into()).collect())
+    }
+
+    /// Pods that belong to the mesh and could not be judged: `#{namespace, pod, reason}` each.
+    ///
+    /// ```rhai
+    /// assert(mesh::connect().unjudged().is_empty(), "all is known");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn unjudged(mesh: &mut Mesh) -> Reply<Array> {
+        Ok(mesh.view()?.survey.unjudged.iter().map(|u| shape::unjudged(u).into()).collect())
+    }
+
+    /// Namespaces that have proxies or ask for them: `#{name, revision, revisions}` each, where
+    /// `revision` is what would inject new pods (or `()`) and `revisions` are those of its proxies.
+    ///
+    /// ```rhai
+    /// let names = mesh::connect().namespaces().map(|n| n.name);
+    /// assert(names.contains("shop"), names.to_string());
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn namespaces(mesh: &mut Mesh) -> Reply<Array> {
+        let view = mesh.view()?;
+        let none = Labels::new();
+        Ok(view
+            .survey
+            .meshed_namespaces()
+            .into_iter()
+            .map(|name| {
+                let labels = view.survey.namespaces.get(&name).unwrap_or(&none);
+                let injector = match view.survey.injection.injector(&name, labels, &none) {
+                    Injector::Revision(revision) => Dynamic::from(revision),
+                    Injector::Nobody | Injector::Several(_) => Dynamic::UNIT,
+                };
+                shape::namespace(&name, injector, view.survey.in_namespace(&name)).into()
+            })
+            .collect())
+    }
+
+    /// The installed revisions of the control plane: `#{name, ready, trust_domain, aliases, signer,
+    /// distributes, ca_server, root}` each.
+    ///
+    /// ```rhai
+    /// let all = mesh::connect().revisions();
+    /// assert(all[0].name == "default" && all[0].ready, all.to_string());
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn revisions(mesh: &mut Mesh) -> Reply<Array> {
+        let view = mesh.view()?;
+        Ok(view.revisions.iter().map(|r| shape::revision(r, &view.cas).into()).collect())
+    }
+
+    /// Revisions of which anything is left: an istiod, an injector, an `IstioOperator`.
+    ///
+    /// ```rhai
+    /// assert(mesh::connect().traces() == ["default"], "one revision");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn traces(mesh: &mut Mesh) -> Reply<Array> {
+        let view = mesh.view()?;
+        let mut all: Vec<String> = view.revisions.iter().map(|r| r.name.clone()).collect();
+        all.extend(view.survey.injection.revisions());
+        all.sort();
+        all.dedup();
+        Ok(all.into_iter().map(Dynamic::from).collect())
+    }
+
+    /// The workloads of a namespace whose live proxies are not of one of these revisions, or that
+    /// lack a proxy they should have: `#{kind, namespace, name, pods}` each.
+    ///
+    /// - `namespace`: its name.
+    /// - `revisions`: names of revisions that are good enough.
+    ///
+    /// ```rhai
+    /// let m = mesh::connect();
+    /// assert(m.behind("shop", ["default"]).is_empty(), "all are of the default revision");
+    /// assert(!m.behind("shop", ["other"]).is_empty(), "none is of another");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn behind(mesh: &mut Mesh, namespace: &str, revisions: Array) -> Reply<Array> {
+        let wanted = super::texts("revisions", &revisions)?;
+        let view = mesh.view()?;
+        Ok(shape::behind(&view.survey, namespace, &wanted))
+    }
+
+    /// The trust matrix as it is: `#{classes, failing, pairs}`.
+    ///
+    /// `classes` are maps of `class`, `signer`, `trust_domain`, `roots`, `accepts`, `workloads`, and
+    /// one field for each class as a server: `yes`, `no`, `unknown` or `-`; `failing` names each
+    /// pair of workloads that cannot talk, with the side that refuses and why.
+    ///
+    /// ```rhai
+    /// let matrix = mesh::connect().matrix();
+    /// assert(matrix.failing.is_empty() && matrix.pairs > 0, matrix.to_string());
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn matrix(mesh: &mut Mesh) -> Reply<Map> {
+        let view = mesh.view()?;
+        Ok(shape::matrix(&Matrix::now(&view.survey, &view.cas, Timestamp::now())))
+    }
+
+    /// The fingerprints of a named CA's roots, as hexadecimal SHA-256.
+    ///
+    /// - `name`: `CITADEL`, `MESHCA`, or one given with `--ca`.
+    ///
+    /// Throws `script` if no CA has the name.
+    ///
+    /// ```rhai
+    /// assert(mesh::connect().roots("CITADEL")[0].len() == 64, "one SHA-256");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn roots(mesh: &mut Mesh, name: &str) -> Reply<Array> {
+        Ok(super::named(mesh, name)?.certs().map(|c| c.sha256().to_string().into()).collect())
+    }
+
+    /// Whether a named CA is the one that the CA secret holds now (`cacerts`, or `istio-ca-secret`).
+    ///
+    /// - `name`: `CITADEL`, `MESHCA`, or one given with `--ca`.
+    ///
+    /// ```rhai
+    /// let m = mesh::connect();
+    /// assert(m.holds_secret("CITADEL") && !m.holds_secret("MESHCA"), "the running CA");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn holds_secret(mesh: &mut Mesh, name: &str) -> Reply<bool> {
+        let roots = super::named(mesh, name)?;
+        let held = mesh.wait(ca::secret_root(&mesh.cluster))?;
+        Ok(held.is_some_and(|(_, held)| held.certs().any(|c| roots.contains(c))))
+    }
+
+    /// Records on the cluster which roots the control plane signed with at the start; a record that
+    /// is there already stays as it is.
+    ///
+    /// ```rhai
+    /// let m = mesh::connect();
+    /// m.record_start();
+    /// assert(cluster::get("configmap", "istio-system", "rootshift") != (), "kept beside istiod");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn record_start(mesh: &mut Mesh) -> Reply<()> {
+        let roots = super::named(mesh, names::CITADEL)?;
+        mesh.wait(record::record_root(&mesh.cluster, &roots))?;
+        Ok(())
+    }
+
+    /// Records on a namespace how it was injected before it was moved; a record stays as it is.
+    ///
+    /// - `namespace`: its name.
+    ///
+    /// ```rhai
+    /// mesh::connect().remember_injection("shop");
+    /// let notes = cluster::get("namespace", "shop").metadata.annotations;
+    /// assert(notes["rootshift.dev/previous-injection"] == "istio-injection=enabled", "as it was");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn remember_injection(mesh: &mut Mesh, namespace: &str) -> Reply<()> {
+        let cluster = mesh.cluster.clone();
+        mesh.world.wait(async { super::remember(&cluster, namespace).await.map_err(Failure::from) })
+    }
+
+    /// Copies a secret of `istio-system` into a file that only its owner may read, and reads it back.
+    ///
+    /// - `name`: the secret.
+    /// - `directory`: an existing directory.
+    ///
+    /// Answers the path, or `()` if there is no such secret. Throws `environment` if the file cannot
+    /// be written. An existing copy is not overwritten; another name is taken.
+    ///
+    /// ```rhai
+    /// let path = mesh::connect().back_up_secret("istio-ca-secret", fs::temp_dir());
+    /// assert(fs::exists(path), path);
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn back_up_secret(mesh: &mut Mesh, name: &str, directory: &str) -> Reply<Dynamic> {
+        let cluster = mesh.cluster.clone();
+        let secret = mesh.world.wait(async {
+            let kind = cluster.kind("secrets").await?;
+            cluster.get(&kind, Some(names::ISTIO_SYSTEM), name).await
+        })?;
+        let Some(secret) = secret else { return Ok(Dynamic::UNIT) };
+        super::back_up(secret.value(), Path::new(directory), name).map(Dynamic::from)
+    }
+
+    /// The API server, context and kubeconfig of the mesh's cluster: `#{context, server, kubeconfig}`,
+    /// where `kubeconfig` is `()` inside a cluster.
+    ///
+    /// ```rhai
+    /// assert(mesh::connect().target().context.starts_with("gke_"), "as asmcli wants it");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn target(mesh: &mut Mesh) -> Reply<Map> {
+        let kubeconfig = mesh.cluster.kubeconfig_path().map(|p| p.display().to_string());
+        let mut map = Map::new();
+        map.insert("context".into(), mesh.cluster.context().to_owned().into());
+        map.insert("server".into(), mesh.cluster.server().to_owned().into());
+        map.insert("kubeconfig".into(), kubeconfig.map_or(Dynamic::UNIT, Dynamic::from));
+        Ok(map)
+    }
+
+    /// Check RS305: every proxy is judged, valid, and can talk to every other; no namespace has both
+    /// injection labels.
+    ///
+    /// Throws `refused` with the evidence.
+    ///
+    /// ```rhai
+    /// mesh::connect().check_healthy();
+    /// assert(true, "it is");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn check_healthy(mesh: &mut Mesh) -> Reply<()> {
+        let findings = gate::healthy(&mesh.view()?);
+        mesh.ask(gate::HEALTHY, &findings)
+    }
+
+    /// Check RS304: a revision is installed and ready, its proxies will be signed for by `signer` and
+    /// will trust all of `trusts`.
+    ///
+    /// - `revision`: its name.
+    /// - `signer`: name of the CA that must sign.
+    /// - `trusts`: names of the CAs that must be trusted.
+    ///
+    /// Throws `refused` with the evidence.
+    ///
+    /// ```rhai
+    /// mesh::connect().check_revision("default", "CITADEL", ["CITADEL"]);
+    /// assert(true, "it signs with its own CA");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn check_revision(mesh: &mut Mesh, revision: &str, signer: &str, trusts: Array) -> Reply<()> {
+        let trusts = super::texts("trusts", &trusts)?;
+        let findings = gate::revision_ready(&mesh.view()?, revision, signer, &trusts);
+        mesh.ask(gate::REVISION, &findings)
+    }
+
+    /// Check RS301: every proxy of the mesh trusts all of these CAs; unknown is no, and so is a mesh
+    /// without a proxy.
+    ///
+    /// - `cas`: names of CAs.
+    ///
+    /// Throws `refused` with a line for each proxy that lacks one.
+    ///
+    /// ```rhai
+    /// mesh::connect().check_trusts(["CITADEL"]);
+    /// let refusal = ();
+    /// try { mesh::connect().check_trusts(["CITADEL", "MESHCA"]); } catch (e) { refusal = e; }
+    /// assert(refusal.code == "RS301", "nobody trusts Mesh CA yet");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn check_trusts(mesh: &mut Mesh, cas: Array) -> Reply<()> {
+        let wanted = super::texts("cas", &cas)?;
+        for name in &wanted {
+            super::named(mesh, name)?;
+        }
+        let findings = gate::every_proxy_trusts(&mesh.view()?, &wanted);
+        mesh.ask(gate::TRUSTS, &findings)
+    }
+
+    /// Check RS302: every workload certificate of the mesh is signed by this CA.
+    ///
+    /// - `ca`: its name.
+    ///
+    /// Throws `refused` with a line for each that is not.
+    ///
+    /// ```rhai
+    /// mesh::connect().check_signed_by("CITADEL");
+    /// assert(true, "all of them are");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn check_signed_by(mesh: &mut Mesh, ca: &str) -> Reply<()> {
+        super::named(mesh, ca)?;
+        let findings = gate::every_certificate_signed_by(&mesh.view()?, ca);
+        mesh.ask(gate::SIGNED_BY, &findings)
+    }
+
+    /// Check RS303: no proxy trusts a root of this CA any more, by fingerprint.
+    ///
+    /// - `ca`: its name.
+    ///
+    /// Throws `refused` with a line for each proxy that does.
+    ///
+    /// ```rhai
+    /// mesh::connect().check_root_gone("MESHCA");
+    /// assert(true, "it is not there yet");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn check_root_gone(mesh: &mut Mesh, ca: &str) -> Reply<()> {
+        let roots = super::named(mesh, ca)?;
+        let findings = gate::root_is_gone(&mesh.view()?, &roots);
+        mesh.ask(gate::ROOT_GONE, &findings)
+    }
+
+    /// Lets gate RS202 pass: istiod may make a new root of its own when it starts next.
+    ///
+    /// - `reason`: who decided so, recorded with the gate.
+    ///
+    /// ```rhai
+    /// mesh::connect().accept_new_root("example");
+    /// assert(true, "recorded when the gate is asked");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn accept_new_root(mesh: &mut Mesh, reason: &str) -> Reply<()> {
+        mesh.world.gatekeeper().accept(gate::NEW_ROOT, reason);
+        Ok(())
+    }
+}
+
+fn seconds(what: &str, value: f64) -> Reply<Duration> {
+    Duration::try_from_secs_f64(value)
+        .map_err(|_| kit::fail(Failure::script(format!("`{what}` is a number of seconds, not {value}"))))
+}
+
+fn texts(what: &str, values: &Array) -> Reply<Vec<String>> {
+    values
+        .iter()
+        .map(|v| {
+            v.clone().try_cast::<ImmutableString>().map(|s| s.to_string()).ok_or_else(|| {
+                kit::fail(Failure::script(format!("`{what}` is an array of names, but holds a {}", v.type_name())))
+            })
+        })
+        .collect()
+}
+
+fn named(mesh: &Mesh, name: &str) -> Reply<Bundle> {
+    let cas = mesh.wait(ca::find(&mesh.cluster, mesh.world.cas()))?;
+    cas.iter().find(|ca| ca.name == name).map(|ca| ca.roots.clone()).ok_or_else(|| {
+        let known: Vec<_> = cas.iter().map(|ca| format!("`{}`", ca.name)).collect();
+        kit::fail(
+            Failure::script(format!("no CA is named `{name}`"))
+                .hint(format!("named are {}; name another with --ca {name}=FILE", known.join(", "))),
+        )
+    })
+}
+
+async fn remember(cluster: &Cluster, namespace: &str) -> Result<(), crate::cluster::ClusterError> {
+    let kind = cluster.kind("namespaces").await?;
+    let Some(found) = cluster.get(&kind, None, namespace).await? else { return Ok(()) };
+    if found.annotations().contains_key(record::PREVIOUS_INJECTION) {
+        return Ok(());
+    }
+    let was: Vec<String> = [names::INJECTION, names::REV]
+        .iter()
+        .filter_map(|key| found.labels().get(*key).map(|value| format!("{key}={value}")))
+        .collect();
+    let note = [(record::PREVIOUS_INJECTION.to_owned(), Some(was.join(",")))].into();
+    cluster.annotate(&kind, None, namespace, &note).await?;
+    Ok(())
+}
+
+/// Writes a secret as YAML, 0600, beside copies that are there, and compares what was written.
+fn back_up(secret: &serde_json::Value, directory: &Path, name: &str) -> Reply<String> {
+    let broken = |reason: String| kit::fail(Failure::environment(format!("backup of secret `{name}`: {reason}")));
+    let text = serde_saphyr::to_string(secret).map_err(|e| broken(e.to_string()))?;
+    let mut path = directory.join(format!("{name}.yaml"));
+    let mut copy = 1;
+    while path.exists() {
+        if std::fs::read_to_string(&path).is_ok_and(|held| held == text) {
+            return Ok(path.display().to_string());
+        }
+        copy += 1;
+        path = directory.join(format!("{name}-{copy}.yaml"));
+    }
+    files::write_private(&path, text.as_bytes()).map_err(|e| broken(e.to_string()))?;
+    let held = files::read_text(&path).map_err(|e| broken(e.to_string()))?;
+    let same = serde_saphyr::from_str::<serde_json::Value>(&held).is_ok_and(|value| value == *secret);
+    if same { Ok(path.display().to_string()) } else { Err(broken(format!("`{}` does not read back as it was", path.display()))) }
+}
