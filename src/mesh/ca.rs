@@ -7,7 +7,7 @@ use base64::Engine as _;
 
 use super::{MeshError, names, record};
 use crate::cluster::{Cluster, ClusterError, Object};
-use crate::pki::{Bundle, NamedCa, meshca, pem};
+use crate::pki::{Bundle, NamedCa, meshca, certs_from_pem};
 
 /// The named CAs of one mesh.
 ///
@@ -19,7 +19,7 @@ use crate::pki::{Bundle, NamedCa, meshca, pem};
 pub async fn find(cluster: &Cluster, given: &[NamedCa]) -> Result<Vec<NamedCa>, MeshError> {
     let mut all: Vec<NamedCa> = given.to_vec();
     if !all.iter().any(|ca| ca.name == names::MESHCA) {
-        let roots = Bundle::from_certs(pem::certificates(meshca::ROOT_PEM).0);
+        let roots = Bundle::from_certs(certs_from_pem(meshca::ROOT_PEM).0);
         all.push(NamedCa { name: names::MESHCA.into(), roots });
     }
     if !all.iter().any(|ca| ca.name == names::CITADEL) {
@@ -74,13 +74,13 @@ pub async fn secret_root(cluster: &Cluster) -> Result<Option<(String, Bundle)>, 
     {
         let secret = match cluster.get(&kind, Some(names::ISTIO_SYSTEM), name).await {
             Ok(secret) => secret,
-            Err(ClusterError::Forbidden { .. }) => return Ok(None),
+            Err(ClusterError::Forbidden(_)) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let Some(secret) = secret else { continue };
         for key in keys {
             if let Some(text) = secret_text(&secret, key) {
-                let (certs, _) = pem::certificates(&text);
+                let (certs, _) = certs_from_pem(&text);
                 if !certs.is_empty() {
                     return Ok(Some((name.to_owned(), Bundle::from_certs(certs))));
                 }
@@ -94,7 +94,7 @@ async fn published_root(cluster: &Cluster) -> Result<Option<Bundle>, MeshError> 
     let kind = cluster.kind("configmaps").await?;
     let map = cluster.get(&kind, Some(names::ISTIO_SYSTEM), names::ROOT_CONFIG_MAP).await?;
     Ok(map.and_then(|m| {
-        let certs = pem::certificates(m.value()["data"]["root-cert.pem"].as_str()?).0;
+        let certs = certs_from_pem(m.value()["data"]["root-cert.pem"].as_str()?).0;
         (!certs.is_empty()).then(|| Bundle::from_certs(certs))
     }))
 }

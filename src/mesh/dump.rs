@@ -13,7 +13,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
 use super::names;
-use crate::pki::{Bundle, Cert, pem};
+use crate::pki::{Bundle, Cert, certs_from_pem};
 
 /// A value, or why it is not known.
 pub type Reading<T> = Result<T, String>;
@@ -164,7 +164,7 @@ fn bundle(text: &str, notes: &mut Vec<String>) -> Reading<Bundle> {
 }
 
 fn certificates(text: &str, name: &str, notes: &mut Vec<String>) -> Vec<Cert> {
-    let (certs, issues) = pem::certificates(text);
+    let (certs, issues) = certs_from_pem(text);
     notes.extend(issues.iter().map(|i| format!("secret `{name}`, block {}: {}", i.index, i.reason)));
     certs
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::injection::Labels;
 use super::names;
 use super::pods::{self, Workload};
-use crate::cluster::{Mutation, Verb, merge_patched};
+use crate::cluster::Mutation;
 
 /// An effect that a gate guards.
 #[derive(Debug, Clone)]
@@ -53,12 +53,8 @@ pub enum Effect {
 /// The effect of a mutation, if it has one on the mesh. No reading, no network: called for each.
 pub fn of(mutation: &Mutation) -> Option<Effect> {
     let before = mutation.before.as_ref().map(|o| o.value());
-    let after = match (mutation.verb, before, mutation.body.as_ref()) {
-        (Verb::Delete, _, _) => None,
-        (Verb::Patch, Some(before), Some(patch)) => Some(merge_patched(before, patch)),
-        (_, _, body) => body.cloned(),
-    };
-    let (before, after) = (before, after.as_ref());
+    let after = mutation.after();
+    let after = after.as_ref();
     let in_system = mutation.namespace.as_deref() == Some(names::ISTIO_SYSTEM);
     match mutation.kind.resource().as_str() {
         "namespaces" => namespace(mutation, before, after),

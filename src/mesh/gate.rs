@@ -16,7 +16,7 @@ use super::revision::{CaEndpoint, Revision};
 use super::survey::{Survey, SurveyOptions};
 use super::{MeshError, ca, names, revision};
 use crate::cluster::Cluster;
-use crate::pki::{Bundle, NamedCa, Signer, pem};
+use crate::pki::{Bundle, NamedCa, Signer, certs_from_pem};
 
 /// A gate: its code never changes its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +149,7 @@ async fn concerns_mesh(cluster: &Cluster, effect: &Effect) -> Result<bool, MeshE
     let injection = super::injection::Injection::read(cluster).await?;
     let kind = cluster.kind("namespaces").await?;
     let namespace = cluster.get(&kind, None, &workload.namespace).await?;
-    let namespace_labels = namespace.map(|n| n.labels().clone()).unwrap_or_default();
+    let namespace_labels = namespace.map(|n| n.labels()).unwrap_or_default();
     let injector = injection.injector(&workload.namespace, &namespace_labels, labels);
     Ok(injector != super::injection::Injector::Nobody || has_proxies(cluster, workload).await?)
 }
@@ -283,7 +283,7 @@ fn secret_roots(secret: &Value) -> Bundle {
         let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
         String::from_utf8(bytes).ok()
     });
-    texts.map(|t| Bundle::from_certs(pem::certificates(&t).0)).find(|b| !b.is_empty()).unwrap_or_default()
+    texts.map(|t| Bundle::from_certs(certs_from_pem(&t).0)).find(|b| !b.is_empty()).unwrap_or_default()
 }
 
 /// Who depends on istiod's own CA: certificates in use, and namespaces whose pods would get one.
@@ -346,6 +346,11 @@ async fn istiod_restart(cluster: &Cluster, view: &View, revision: &str) -> Resul
         std::iter::once(change).chain(users).collect(),
         "put the CA secret back, or finish phase 2 first",
     )])
+}
+
+fn show(bundle: &Bundle) -> String {
+    let all: Vec<String> = bundle.certs().map(|c| format!("{} ({})", c.sha256().short(), c.subject())).collect();
+    all.join(", ")
 }
 
 fn shares_key(a: &Bundle, b: &Bundle) -> bool {
@@ -489,12 +494,7 @@ pub fn revision_ready(view: &View, name: &str, signer: &str, trusts: &[String]) 
         Ok(stores) => {
             for wanted in view.cas.iter().filter(|ca| trusts.contains(&ca.name)) {
                 let now = Timestamp::now();
-                let lacks = stores.iter().any(|s| {
-                    !matches!(
-                        crate::pki::trusts(&s.all(), wanted, now),
-                        crate::pki::Trust::Yes | crate::pki::Trust::YesByKey { .. }
-                    )
-                });
+                let lacks = stores.iter().any(|s| !crate::pki::trusts(&s.all(), wanted, now).is_yes());
                 if lacks {
                     evidence.push(format!("its proxies would not trust {}", wanted.name));
                 }

@@ -17,7 +17,7 @@ use super::dump::{Reading, TrustStore};
 use super::matchers::{Accepts, Inbound, Matchers};
 use super::pods::ProxyKind;
 use super::survey::{Proxy, Survey};
-use crate::pki::{self, Cert, NamedCa, PathError, Signer, SpiffeId, Trust};
+use crate::pki::{self, Cert, NamedCa, Signer, SpiffeId, Trust};
 
 /// What a proxy shows its peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -339,11 +339,9 @@ impl Judge {
     fn trusts(&mut self, bundle: &pki::Bundle, credential: &Credential) -> Talkable {
         match credential {
             Credential::SignedBy(ca) => match pki::trusts(bundle, ca, self.now) {
-                Trust::Yes | Trust::YesByKey { .. } => Ok(()),
-                Trust::No { reason } | Trust::Partial { reason } => {
-                    Err(Refused::No(format!("it does not trust {}: {reason}", ca.name)))
-                }
+                trust if trust.is_yes() => Ok(()),
                 Trust::Unknown { reason } => Err(Refused::Unknown(reason)),
+                trust => Err(Refused::No(format!("it does not trust {} ({trust})", ca.name))),
             },
             Credential::Chains(chains) => {
                 for chain in chains {
@@ -365,7 +363,11 @@ impl Judge {
 fn path(leaf: &Cert, rest: &[Cert], bundle: &pki::Bundle, now: Timestamp) -> Talkable {
     match pki::paths(leaf, rest, bundle, now) {
         Ok(_) => Ok(()),
-        Err(error @ PathError::UnsupportedAlgorithm { .. }) => Err(Refused::Unknown(error.to_string())),
+        Err(error) if error.is_unknown() => Err(Refused::Unknown(error.to_string())),
         Err(error) => Err(Refused::No(error.to_string())),
     }
 }
+
+#[cfg(all(test, feature = "twin"))]
+#[path = "matrix_tests.rs"]
+mod tests;

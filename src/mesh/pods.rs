@@ -126,13 +126,13 @@ pub fn classify(pod: &Object) -> PodClass {
     PodClass::Proxy(Box::new(ProxyPod {
         namespace: pod.namespace().unwrap_or_default().to_owned(),
         name: pod.name().to_owned(),
-        uid: pod.uid().unwrap_or_default().to_owned(),
+        uid: pod.uid().to_owned(),
         kind: kind_of(container, native),
         workload: workload_of(pod),
         service_account: service_account(value),
         revision: revision_of(pod, container),
         admin_port: admin_port(container),
-        labels: pod.labels().clone(),
+        labels: pod.labels(),
         ready: is_ready(value),
         file_mounted: env(container, "FILE_MOUNTED_CERTS").as_deref() == Some("true"),
     }))

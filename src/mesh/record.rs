@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{MeshError, names};
 use crate::cluster::{Cluster, Written};
-use crate::pki::{Bundle, pem};
+use crate::pki::{Bundle, certs_from_pem};
 
 /// The ConfigMap in [`names::ISTIO_SYSTEM`].
 pub const CONFIG_MAP: &str = "rootshift";
@@ -21,7 +21,7 @@ pub async fn root_at_start(cluster: &Cluster) -> Result<Option<Bundle>, MeshErro
     let kind = cluster.kind("configmaps").await?;
     let Some(found) = cluster.get(&kind, Some(names::ISTIO_SYSTEM), CONFIG_MAP).await? else { return Ok(None) };
     let Some(text) = found.value()["data"][ROOT_AT_START].as_str() else { return Ok(None) };
-    let (certs, issues) = pem::certificates(text);
+    let (certs, issues) = certs_from_pem(text);
     if certs.is_empty() || !issues.is_empty() {
         return Err(MeshError::Unreadable {
             object: format!("ConfigMap {}/{CONFIG_MAP}, key `{ROOT_AT_START}`", names::ISTIO_SYSTEM),

@@ -12,7 +12,7 @@ use super::dump::Reading;
 use super::injection::Injection;
 use super::{MeshError, names, pods};
 use crate::cluster::{Cluster, Object, Selector};
-use crate::pki::{Bundle, pem};
+use crate::pki::{Bundle, certs_from_pem};
 
 /// Who signs the workload certificates of a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +127,7 @@ fn revision(
     let metadata = &mesh["defaultConfig"]["proxyMetadata"];
     let text = |v: &Value| v.as_str().map(str::to_owned);
     let certificates = mesh["caCertificates"].as_array().into_iter().flatten();
-    let pem: Vec<_> = certificates.filter_map(|c| c["pem"].as_str()).flat_map(|p| pem::certificates(p).0).collect();
+    let pem: Vec<_> = certificates.filter_map(|c| c["pem"].as_str()).flat_map(|p| certs_from_pem(p).0).collect();
     let provider = text(&metadata["CA_PROVIDER"]);
     let address = text(&metadata["CA_ADDR"])
         .or_else(|| text(&values["global"]["caAddress"]))
@@ -180,7 +180,7 @@ fn istiod_root(name: &str, injection: &Injection) -> Reading<Bundle> {
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or_else(|| format!("the caBundle in the webhook of revision `{name}` is not PEM"))?;
-    let (certs, _) = pem::certificates(&text);
+    let (certs, _) = certs_from_pem(&text);
     if certs.is_empty() {
         return Err(format!("the caBundle in the webhook of revision `{name}` holds no certificate"));
     }

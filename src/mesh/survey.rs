@@ -177,7 +177,7 @@ impl Listing {
         )?;
         let injection = Injection::read(cluster).await?;
         let namespaces: BTreeMap<String, Labels> =
-            namespace_list.iter().map(|n| (n.name().to_owned(), n.labels().clone())).collect();
+            namespace_list.iter().map(|n| (n.name().to_owned(), n.labels())).collect();
         let mut out = Self {
             proxies: Vec::new(),
             skipped: Vec::new(),
@@ -207,7 +207,7 @@ impl Listing {
                 let outside = Outside {
                     workload: pods::workload_of(pod),
                     service_account: pods::service_account(pod.value()),
-                    labels: pod.labels().clone(),
+                    labels: pod.labels(),
                 };
                 match self.lacks_proxy(pod) {
                     Some(reason) => {

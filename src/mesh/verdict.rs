@@ -98,7 +98,7 @@ impl Verdict {
 
     /// Whether it certainly trusts the CA. Unknown and partial are not certain.
     pub fn trusts(&self, ca: &str) -> bool {
-        matches!(self.trusts.get(ca), Some(Trust::Yes | Trust::YesByKey { .. }))
+        self.trusts.get(ca).is_some_and(Trust::is_yes)
     }
 
     /// Why its trust is not known, if it is not.
@@ -127,7 +127,7 @@ fn trusts_all(stores: &Reading<Vec<TrustStore>>, ca: &NamedCa, now: Timestamp) -
                 reason: "it has a bundle for each trust domain: ask about a peer, not about a root".into(),
             },
         };
-        if !matches!(verdict, Trust::Yes | Trust::YesByKey { .. }) {
+        if !verdict.is_yes() {
             return verdict;
         }
         worst.get_or_insert(verdict);
