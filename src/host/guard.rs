@@ -27,7 +27,10 @@ pub struct Gatekeeper {
 impl Gatekeeper {
     /// For one run.
     pub fn new(port: Arc<dyn RunPort>) -> Self {
-        Self { port, accepted: Mutex::default() }
+        Self {
+            port,
+            accepted: Mutex::default(),
+        }
     }
 
     /// Lets one gate pass from now on, because a parameter of the script says so.
@@ -59,15 +62,29 @@ impl Gatekeeper {
         for finding in findings {
             match self.permission(finding.gate) {
                 Some(reason) => {
-                    self.emit(finding.gate, GateVerdict::Waived, finding.evidence.clone(), None, Some(reason));
+                    self.emit(
+                        finding.gate,
+                        GateVerdict::Waived,
+                        finding.evidence.clone(),
+                        None,
+                        Some(reason),
+                    );
                 }
                 None => refused.push(finding),
             }
         }
-        let Some(first) = refused.first() else { return Ok(()) };
-        let waivers: Vec<String> =
-            refused.iter().map(|f| format!("--waive {}=REASON", f.gate.code)).collect();
-        let hint = format!("{}; to let it pass all the same: {}", first.next, waivers.join(" "));
+        let Some(first) = refused.first() else {
+            return Ok(());
+        };
+        let waivers: Vec<String> = refused
+            .iter()
+            .map(|f| format!("--waive {}=REASON", f.gate.code))
+            .collect();
+        let hint = format!(
+            "{}; to let it pass all the same: {}",
+            first.next,
+            waivers.join(" ")
+        );
         for finding in &refused {
             self.emit(
                 finding.gate,
@@ -84,7 +101,10 @@ impl Gatekeeper {
                 .iter()
                 .flat_map(|f| {
                     let other = f.gate != first.gate;
-                    other.then(|| format!("also {}: {}", f.gate.code, f.gate.title)).into_iter().chain(f.evidence.clone())
+                    other
+                        .then(|| format!("also {}: {}", f.gate.code, f.gate.title))
+                        .into_iter()
+                        .chain(f.evidence.clone())
                 })
                 .collect(),
             hint,
@@ -92,8 +112,12 @@ impl Gatekeeper {
     }
 
     fn permission(&self, gate: Gate) -> Option<String> {
-        let accepted =
-            self.accepted.lock().unwrap_or_else(PoisonError::into_inner).get(gate.code).cloned();
+        let accepted = self
+            .accepted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(gate.code)
+            .cloned();
         accepted.or_else(|| self.port.waived(gate.code))
     }
 
@@ -126,11 +150,17 @@ pub struct MeshGuard {
 impl MeshGuard {
     /// `given`: the CAs that were named on the command line, or by the twin.
     pub fn new(gatekeeper: Arc<Gatekeeper>, given: Vec<NamedCa>, options: SurveyOptions) -> Self {
-        Self { gatekeeper, given, options }
+        Self {
+            gatekeeper,
+            given,
+            options,
+        }
     }
 
     async fn judge(&self, cluster: &Cluster, mutation: &Mutation) -> Result<(), PolicyError> {
-        let Some(effect) = effect::of(mutation) else { return Ok(()) };
+        let Some(effect) = effect::of(mutation) else {
+            return Ok(());
+        };
         let findings = match gate::review(cluster, &self.given, &effect, &self.options).await {
             Ok(findings) => findings,
             Err(crate::mesh::MeshError::Cluster(error)) => return Err(PolicyError::Failed(error)),
@@ -138,10 +168,14 @@ impl MeshGuard {
             Err(error) => vec![Finding {
                 gate: gate::JUDGED,
                 evidence: vec![error.to_string()],
-                next: error.hint().unwrap_or_else(|| "make the mesh readable first".into()),
+                next: error
+                    .hint()
+                    .unwrap_or_else(|| "make the mesh readable first".into()),
             }],
         };
-        self.gatekeeper.settle(&findings).map_err(PolicyError::Refused)
+        self.gatekeeper
+            .settle(&findings)
+            .map_err(PolicyError::Refused)
     }
 }
 

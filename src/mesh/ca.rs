@@ -7,7 +7,7 @@ use base64::Engine as _;
 
 use super::{MeshError, names, record};
 use crate::cluster::{Cluster, ClusterError, Object};
-use crate::pki::{Bundle, NamedCa, meshca, certs_from_pem};
+use crate::pki::{Bundle, NamedCa, certs_from_pem, meshca};
 
 /// The named CAs of one mesh.
 ///
@@ -20,14 +20,23 @@ pub async fn find(cluster: &Cluster, given: &[NamedCa]) -> Result<Vec<NamedCa>, 
     let mut all: Vec<NamedCa> = given.to_vec();
     if !all.iter().any(|ca| ca.name == names::MESHCA) {
         let roots = Bundle::from_certs(certs_from_pem(meshca::ROOT_PEM).0);
-        all.push(NamedCa { name: names::MESHCA.into(), roots });
+        all.push(NamedCa {
+            name: names::MESHCA.into(),
+            roots,
+        });
     }
     if !all.iter().any(|ca| ca.name == names::CITADEL) {
         let roots = match record::root_at_start(cluster).await? {
             Some(roots) => roots,
             None => running_root(cluster).await?,
         };
-        all.insert(0, NamedCa { name: names::CITADEL.into(), roots });
+        all.insert(
+            0,
+            NamedCa {
+                name: names::CITADEL.into(),
+                roots,
+            },
+        );
     }
     Ok(all)
 }
@@ -69,9 +78,10 @@ pub async fn running_root(cluster: &Cluster) -> Result<Bundle, MeshError> {
 /// `istio-ca-secret`. None when there is none, or when it may not be read.
 pub async fn secret_root(cluster: &Cluster) -> Result<Option<(String, Bundle)>, MeshError> {
     let kind = cluster.kind("secrets").await?;
-    for (name, keys) in
-        [(names::CACERTS, ["root-cert.pem", "ca.crt"].as_slice()), (names::CA_SECRET, ["ca-cert.pem"].as_slice())]
-    {
+    for (name, keys) in [
+        (names::CACERTS, ["root-cert.pem", "ca.crt"].as_slice()),
+        (names::CA_SECRET, ["ca-cert.pem"].as_slice()),
+    ] {
         let secret = match cluster.get(&kind, Some(names::ISTIO_SYSTEM), name).await {
             Ok(secret) => secret,
             Err(ClusterError::Forbidden(_)) => return Ok(None),
@@ -92,7 +102,9 @@ pub async fn secret_root(cluster: &Cluster) -> Result<Option<(String, Bundle)>, 
 
 async fn published_root(cluster: &Cluster) -> Result<Option<Bundle>, MeshError> {
     let kind = cluster.kind("configmaps").await?;
-    let map = cluster.get(&kind, Some(names::ISTIO_SYSTEM), names::ROOT_CONFIG_MAP).await?;
+    let map = cluster
+        .get(&kind, Some(names::ISTIO_SYSTEM), names::ROOT_CONFIG_MAP)
+        .await?;
     Ok(map.and_then(|m| {
         let certs = certs_from_pem(m.value()["data"]["root-cert.pem"].as_str()?).0;
         (!certs.is_empty()).then(|| Bundle::from_certs(certs))
@@ -101,15 +113,20 @@ async fn published_root(cluster: &Cluster) -> Result<Option<Bundle>, MeshError> 
 
 fn secret_text(secret: &Object, key: &str) -> Option<String> {
     let encoded = secret.value()["data"][key].as_str()?;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
-    String::from_utf8(bytes).ok().filter(|t| !t.trim().is_empty())
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(encoded)
+        .ok()?;
+    String::from_utf8(bytes)
+        .ok()
+        .filter(|t| !t.trim().is_empty())
 }
 
 /// The name by which a root goes, or its fingerprint when it has none.
 pub fn name_of(root: &crate::pki::Cert, cas: &[NamedCa]) -> String {
-    cas.iter()
-        .find(|ca| ca.roots.contains(root))
-        .map_or_else(|| format!("{} ({})", root.sha256().short(), root.subject()), |ca| ca.name.clone())
+    cas.iter().find(|ca| ca.roots.contains(root)).map_or_else(
+        || format!("{} ({})", root.sha256().short(), root.subject()),
+        |ca| ca.name.clone(),
+    )
 }
 
 fn list(bundle: &Bundle) -> String {

@@ -40,9 +40,9 @@ impl TrustStore {
     pub fn all(&self) -> Bundle {
         match self {
             Self::Bundle(bundle) => bundle.clone(),
-            Self::PerDomain(domains) => {
-                domains.values().fold(Bundle::default(), |all, bundle| all.union(bundle))
-            }
+            Self::PerDomain(domains) => domains
+                .values()
+                .fold(Bundle::default(), |all, bundle| all.union(bundle)),
         }
     }
 }
@@ -74,14 +74,25 @@ pub fn secrets(dump: &Value) -> Result<Secrets, String> {
     let mut warming = Vec::new();
     for section in sections {
         for (list, into) in [
-            (field(section, "dynamic_active_secrets", "dynamicActiveSecrets"), &mut active),
-            (field(section, "dynamic_warming_secrets", "dynamicWarmingSecrets"), &mut warming),
+            (
+                field(section, "dynamic_active_secrets", "dynamicActiveSecrets"),
+                &mut active,
+            ),
+            (
+                field(section, "dynamic_warming_secrets", "dynamicWarmingSecrets"),
+                &mut warming,
+            ),
         ] {
             into.extend(list.as_array().into_iter().flatten());
         }
     }
     let named = |name: &str| -> Vec<&Value> {
-        active.iter().copied().filter(|e| e["name"] == name).map(|e| &e["secret"]).collect()
+        active
+            .iter()
+            .copied()
+            .filter(|e| e["name"] == name)
+            .map(|e| &e["secret"])
+            .collect()
     };
     let missing = |name: &str| {
         if warming.iter().any(|e| e["name"] == name) {
@@ -90,16 +101,35 @@ pub fn secrets(dump: &Value) -> Result<Secrets, String> {
             format!("the proxy has no secret `{name}`: its agent has no certificate")
         }
     };
-    let chains = collect(&named(names::SDS_DEFAULT), &missing(names::SDS_DEFAULT), |secret| {
-        let certificate = field(secret, "tls_certificate", "tlsCertificate");
-        let text = source(field(certificate, "certificate_chain", "certificateChain"))?;
-        let chain = certificates(&text, names::SDS_DEFAULT, &mut notes);
-        if chain.is_empty() { Err("secret `default` holds no readable certificate".into()) } else { Ok(chain) }
-    });
-    let trust = collect(&named(names::SDS_ROOT), &missing(names::SDS_ROOT), |secret| {
-        trust_store(field(secret, "validation_context", "validationContext"), &mut notes)
-    });
-    Ok(Secrets { chains, trust, notes })
+    let chains = collect(
+        &named(names::SDS_DEFAULT),
+        &missing(names::SDS_DEFAULT),
+        |secret| {
+            let certificate = field(secret, "tls_certificate", "tlsCertificate");
+            let text = source(field(certificate, "certificate_chain", "certificateChain"))?;
+            let chain = certificates(&text, names::SDS_DEFAULT, &mut notes);
+            if chain.is_empty() {
+                Err("secret `default` holds no readable certificate".into())
+            } else {
+                Ok(chain)
+            }
+        },
+    );
+    let trust = collect(
+        &named(names::SDS_ROOT),
+        &missing(names::SDS_ROOT),
+        |secret| {
+            trust_store(
+                field(secret, "validation_context", "validationContext"),
+                &mut notes,
+            )
+        },
+    );
+    Ok(Secrets {
+        chains,
+        trust,
+        notes,
+    })
 }
 
 /// Every section of the wanted type; several (a dump that was put together) are read as one.
@@ -108,10 +138,15 @@ fn sections(dump: &Value) -> Vec<&Value> {
     let mut found: Vec<&Value> = list
         .into_iter()
         .flatten()
-        .filter(|c| c["@type"].as_str().is_some_and(|t| t.ends_with(".SecretsConfigDump")))
+        .filter(|c| {
+            c["@type"]
+                .as_str()
+                .is_some_and(|t| t.ends_with(".SecretsConfigDump"))
+        })
         .collect();
     // `istioctl proxy-config secret -o json` prints the section itself.
-    if found.is_empty() && !field(dump, "dynamic_active_secrets", "dynamicActiveSecrets").is_null() {
+    if found.is_empty() && !field(dump, "dynamic_active_secrets", "dynamicActiveSecrets").is_null()
+    {
         found.push(dump);
     }
     found
@@ -165,7 +200,11 @@ fn bundle(text: &str, notes: &mut Vec<String>) -> Reading<Bundle> {
 
 fn certificates(text: &str, name: &str, notes: &mut Vec<String>) -> Vec<Cert> {
     let (certs, issues) = certs_from_pem(text);
-    notes.extend(issues.iter().map(|i| format!("secret `{name}`, block {}: {}", i.index, i.reason)));
+    notes.extend(
+        issues
+            .iter()
+            .map(|i| format!("secret `{name}`, block {}: {}", i.index, i.reason)),
+    );
     certs
 }
 
@@ -178,9 +217,14 @@ fn source(data: &Value) -> Reading<String> {
         let bytes = decode(encoded).ok_or("its bytes are not base64: the dump is damaged")?;
         return String::from_utf8(bytes).map_err(|_| "its bytes are not PEM text".into());
     }
-    for (snake, camel) in [("filename", "filename"), ("environment_variable", "environmentVariable")] {
+    for (snake, camel) in [
+        ("filename", "filename"),
+        ("environment_variable", "environmentVariable"),
+    ] {
         if let Some(place) = field(data, snake, camel).as_str() {
-            return Err(format!("held by reference (`{place}`): the dump does not show it"));
+            return Err(format!(
+                "held by reference (`{place}`): the dump does not show it"
+            ));
         }
     }
     Err("the dump shows no data for it".into())
@@ -188,9 +232,14 @@ fn source(data: &Value) -> Reading<String> {
 
 /// Standard or URL-safe base64, padded or not: dumps come in all four.
 fn decode(text: &str) -> Option<Vec<u8>> {
-    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let config =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    let alphabet = if text.contains(['-', '_']) { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
+    let alphabet = if text.contains(['-', '_']) {
+        &alphabet::URL_SAFE
+    } else {
+        &alphabet::STANDARD
+    };
     GeneralPurpose::new(alphabet, config).decode(text).ok()
 }
 

@@ -58,10 +58,15 @@ pub fn of(mutation: &Mutation) -> Option<Effect> {
     let in_system = mutation.namespace.as_deref() == Some(names::ISTIO_SYSTEM);
     match mutation.kind.resource().as_str() {
         "namespaces" => namespace(mutation, before, after),
-        "secrets" if in_system && [names::CACERTS, names::CA_SECRET].contains(&mutation.name.as_str()) => {
+        "secrets"
+            if in_system
+                && [names::CACERTS, names::CA_SECRET].contains(&mutation.name.as_str()) =>
+        {
             let data = |v: Option<&Value>| v.map(|v| v["data"].clone());
-            (data(before) != data(after))
-                .then(|| Effect::CaSecret { name: mutation.name.clone(), after: after.cloned() })
+            (data(before) != data(after)).then(|| Effect::CaSecret {
+                name: mutation.name.clone(),
+                after: after.cloned(),
+            })
         }
         "deployments.apps" | "statefulsets.apps" | "daemonsets.apps" | "replicasets.apps" => {
             controller(mutation, before, after)
@@ -77,15 +82,27 @@ pub fn of(mutation: &Mutation) -> Option<Effect> {
 
 fn namespace(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>) -> Option<Effect> {
     let chosen = |v: Option<&Value>| {
-        let labels = v.map(|v| labels(&v["metadata"]["labels"])).unwrap_or_default();
-        (labels.get(names::REV).cloned(), labels.get(names::INJECTION).cloned(), labels)
+        let labels = v
+            .map(|v| labels(&v["metadata"]["labels"]))
+            .unwrap_or_default();
+        (
+            labels.get(names::REV).cloned(),
+            labels.get(names::INJECTION).cloned(),
+            labels,
+        )
     };
     let (was, is) = (chosen(before), chosen(after));
-    ((&was.0, &was.1) != (&is.0, &is.1) && after.is_some())
-        .then(|| Effect::NamespaceLabels { namespace: mutation.name.clone(), after: is.2 })
+    ((&was.0, &was.1) != (&is.0, &is.1) && after.is_some()).then(|| Effect::NamespaceLabels {
+        namespace: mutation.name.clone(),
+        after: is.2,
+    })
 }
 
-fn controller(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>) -> Option<Effect> {
+fn controller(
+    mutation: &Mutation,
+    before: Option<&Value>,
+    after: Option<&Value>,
+) -> Option<Effect> {
     if let Some(revision) = istiod_revision(before.or(after)) {
         let what = format!("{} {}", mutation.kind.kind(), mutation.name);
         let gone = after.is_none_or(|a| a["spec"]["replicas"] == 0);
@@ -100,8 +117,9 @@ fn controller(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>
     }
     let after = after?;
     let template = &after["spec"]["template"];
-    if before.is_some_and(|b| b["spec"]["template"] == *template && b["spec"]["replicas"] == after["spec"]["replicas"])
-    {
+    if before.is_some_and(|b| {
+        b["spec"]["template"] == *template && b["spec"]["replicas"] == after["spec"]["replicas"]
+    }) {
         return None;
     }
     Some(Effect::Pods {
@@ -137,8 +155,13 @@ fn pod(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>) -> Op
 
 fn removal(mutation: &Mutation, before: Option<&Value>) -> Option<Effect> {
     let labels = labels(&before?["metadata"]["labels"]);
-    let is_istiod = labels.get("app").is_some_and(|a| a == "istiod" || a == "sidecar-injector");
-    let revision = labels.get(names::REV).cloned().unwrap_or_else(|| "default".into());
+    let is_istiod = labels
+        .get("app")
+        .is_some_and(|a| a == "istiod" || a == "sidecar-injector");
+    let revision = labels
+        .get(names::REV)
+        .cloned()
+        .unwrap_or_else(|| "default".into());
     (is_istiod && !labels.contains_key(names::TAG)).then(|| Effect::IstiodRemoval {
         revision,
         what: format!("{} {}", mutation.kind.kind(), mutation.name),
@@ -148,8 +171,12 @@ fn removal(mutation: &Mutation, before: Option<&Value>) -> Option<Effect> {
 /// The revision of an istiod's Deployment, ReplicaSet or pod; `None` for anything else.
 fn istiod_revision(object: Option<&Value>) -> Option<String> {
     let labels = labels(&object?["metadata"]["labels"]);
-    (labels.get("app").map(String::as_str) == Some("istiod"))
-        .then(|| labels.get(names::REV).cloned().unwrap_or_else(|| "default".into()))
+    (labels.get("app").map(String::as_str) == Some("istiod")).then(|| {
+        labels
+            .get(names::REV)
+            .cloned()
+            .unwrap_or_else(|| "default".into())
+    })
 }
 
 fn workload(mutation: &Mutation, kind: &str) -> Workload {

@@ -42,16 +42,25 @@ pub struct NoProxy(pub String);
 /// # Errors
 /// When no webhook matches (the pod would start without a proxy), several do, or the one that does
 /// has no istiod that is Ready.
-pub fn injecting<'a>(survey: &Survey, revisions: &'a [Revision], moved: &Moved) -> Result<&'a Revision, NoProxy> {
+pub fn injecting<'a>(
+    survey: &Survey,
+    revisions: &'a [Revision],
+    moved: &Moved,
+) -> Result<&'a Revision, NoProxy> {
     let workload = &moved.workload;
-    match survey.injection.injector(&workload.namespace, &moved.namespace_labels, &moved.pod_labels) {
+    match survey.injection.injector(
+        &workload.namespace,
+        &moved.namespace_labels,
+        &moved.pod_labels,
+    ) {
         Injector::Nobody => Err(NoProxy(format!(
             "new pods of {workload} would start without a proxy: no injector matches the labels {}",
             show(&moved.namespace_labels)
         ))),
-        Injector::Several(all) => {
-            Err(NoProxy(format!("new pods of {workload} match the injectors of several revisions: {}", all.join(", "))))
-        }
+        Injector::Several(all) => Err(NoProxy(format!(
+            "new pods of {workload} match the injectors of several revisions: {}",
+            all.join(", ")
+        ))),
         Injector::Revision(name) => match revisions.iter().find(|r| r.name == name) {
             None => Err(NoProxy(format!(
                 "new pods of {workload} would not start: the injector of revision `{name}` has no istiod"
@@ -71,9 +80,13 @@ pub fn injecting<'a>(survey: &Survey, revisions: &'a [Revision], moved: &Moved) 
 /// The member that a moved pod will be.
 pub fn member(survey: &Survey, revision: &Revision, cas: &[NamedCa], moved: &Moved) -> Member {
     let signer = signer(survey, revision, cas);
-    let domains: BTreeSet<String> =
-        std::iter::once(revision.trust_domain.clone()).chain(revision.aliases.iter().cloned()).collect();
-    let prefixes = domains.iter().map(|d| San::Prefix(format!("spiffe://{d}/"))).collect();
+    let domains: BTreeSet<String> = std::iter::once(revision.trust_domain.clone())
+        .chain(revision.aliases.iter().cloned())
+        .collect();
+    let prefixes = domains
+        .iter()
+        .map(|d| San::Prefix(format!("spiffe://{d}/")))
+        .collect();
     Member {
         workload: moved.workload.to_string(),
         identity: Ok(SpiffeId {
@@ -81,12 +94,25 @@ pub fn member(survey: &Survey, revision: &Revision, cas: &[NamedCa], moved: &Mov
             namespace: moved.workload.namespace.clone(),
             service_account: moved.service_account.clone(),
         }),
-        signer: signer.as_ref().map_or_else(|_| "unknown".into(), |ca| ca.name.clone()),
-        trust: signer.as_ref().map_err(Clone::clone).and_then(|ca| bundle(revision, ca)).map(|b| vec![b]),
+        signer: signer
+            .as_ref()
+            .map_or_else(|_| "unknown".into(), |ca| ca.name.clone()),
+        trust: signer
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|ca| bundle(revision, ca))
+            .map(|b| vec![b]),
         credential: signer.map(Credential::SignedBy),
         matchers: Ok(Matchers {
-            inbound: if moved.gateway { Inbound::NotAServer } else { Inbound::Names(prefixes) },
-            outbound: Outbound { everyone: Some(domains), ..Outbound::default() },
+            inbound: if moved.gateway {
+                Inbound::NotAServer
+            } else {
+                Inbound::Names(prefixes)
+            },
+            outbound: Outbound {
+                everyone: Some(domains),
+                ..Outbound::default()
+            },
         }),
         next: true,
         has_twin: moved.has_twin,
@@ -110,7 +136,10 @@ fn signer(survey: &Survey, revision: &Revision, cas: &[NamedCa]) -> Reading<Name
     let named = |name: &str| cas.iter().find(|ca| ca.name == name).cloned();
     let candidates: Vec<&NamedCa> = cas.iter().filter(|ca| ca.name != names::CITADEL).collect();
     match (seen.len(), &revision.signer) {
-        (1, _) => seen.first().and_then(|name| named(name)).ok_or_else(|| "unknown CA".into()),
+        (1, _) => seen
+            .first()
+            .and_then(|name| named(name))
+            .ok_or_else(|| "unknown CA".into()),
         (0, CaEndpoint::MeshCa) => named(names::MESHCA).ok_or_else(|| "MESHCA is not named".into()),
         (0, CaEndpoint::Other(address)) if candidates.len() == 1 => candidates
             .first()
@@ -132,9 +161,15 @@ fn signer(survey: &Survey, revision: &Revision, cas: &[NamedCa]) -> Reading<Name
 /// istiod's own CA: by name when a named CA has its root, else a CA without a name.
 fn istiod(revision: &Revision, cas: &[NamedCa]) -> Reading<NamedCa> {
     let root = revision.root.as_ref().map_err(Clone::clone)?;
-    let known = cas.iter().find(|ca| root.certs().any(|c| ca.roots.contains(c)));
+    let known = cas
+        .iter()
+        .find(|ca| root.certs().any(|c| ca.roots.contains(c)));
     Ok(known.cloned().unwrap_or_else(|| NamedCa {
-        name: format!("istiod-{}'s own root {}", revision.name, first_fingerprint(root)),
+        name: format!(
+            "istiod-{}'s own root {}",
+            revision.name,
+            first_fingerprint(root)
+        ),
         roots: root.clone(),
     }))
 }
@@ -160,7 +195,12 @@ pub fn namespace(survey: &Survey, namespace: &str, labels: &Labels) -> Vec<Moved
     let mut out: Vec<Moved> = Vec::new();
     let inside = survey.in_namespace(namespace).map(|p| {
         let pod = p.pod();
-        (&pod.workload, &pod.service_account, &pod.labels, pod.kind == ProxyKind::Gateway)
+        (
+            &pod.workload,
+            &pod.service_account,
+            &pod.labels,
+            pod.kind == ProxyKind::Gateway,
+        )
     });
     let outside = survey
         .outside
@@ -186,7 +226,11 @@ pub fn namespace(survey: &Survey, namespace: &str, labels: &Labels) -> Vec<Moved
 }
 
 fn first_fingerprint(bundle: &Bundle) -> String {
-    bundle.certs().next().map(|c| c.sha256().short()).unwrap_or_default()
+    bundle
+        .certs()
+        .next()
+        .map(|c| c.sha256().short())
+        .unwrap_or_default()
 }
 
 fn show(labels: &Labels) -> String {
@@ -195,5 +239,9 @@ fn show(labels: &Labels) -> String {
         .filter(|(k, _)| [names::REV, names::INJECTION].contains(&k.as_str()))
         .map(|(k, v)| format!("`{k}={v}`"))
         .collect();
-    if relevant.is_empty() { "of its namespace".into() } else { relevant.join(" ") }
+    if relevant.is_empty() {
+        "of its namespace".into()
+    } else {
+        relevant.join(" ")
+    }
 }

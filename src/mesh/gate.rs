@@ -75,7 +75,11 @@ pub struct Finding {
 
 impl Finding {
     fn new(gate: Gate, evidence: Vec<String>, next: &str) -> Self {
-        Self { gate, evidence, next: next.to_owned() }
+        Self {
+            gate,
+            evidence,
+            next: next.to_owned(),
+        }
     }
 }
 
@@ -92,11 +96,19 @@ pub struct View {
 
 impl View {
     /// Reads the mesh as it is now.
-    pub async fn take(cluster: &Cluster, given: &[NamedCa], options: &SurveyOptions) -> Result<Self, MeshError> {
+    pub async fn take(
+        cluster: &Cluster,
+        given: &[NamedCa],
+        options: &SurveyOptions,
+    ) -> Result<Self, MeshError> {
         let cas = ca::find(cluster, given).await?;
         let survey = Survey::take(cluster, &cas, options).await?;
         let revisions = revision::read_all(cluster, &survey.injection).await?;
-        Ok(Self { survey, revisions, cas })
+        Ok(Self {
+            survey,
+            revisions,
+            cas,
+        })
     }
 
     /// The revision of that name.
@@ -126,10 +138,23 @@ pub async fn review(
         Effect::NamespaceLabels { namespace, after } => {
             recreated(&view, &forecast::namespace(&view.survey, namespace, after))
         }
-        Effect::Pods { workload, labels, service_account } => {
-            let namespace_labels =
-                view.survey.namespaces.get(&workload.namespace).cloned().unwrap_or_default();
-            let live = view.survey.proxies.iter().filter(|p| p.pod().workload == *workload).count();
+        Effect::Pods {
+            workload,
+            labels,
+            service_account,
+        } => {
+            let namespace_labels = view
+                .survey
+                .namespaces
+                .get(&workload.namespace)
+                .cloned()
+                .unwrap_or_default();
+            let live = view
+                .survey
+                .proxies
+                .iter()
+                .filter(|p| p.pod().workload == *workload)
+                .count();
             let moved = Moved {
                 workload: workload.clone(),
                 service_account: service_account.clone(),
@@ -145,7 +170,12 @@ pub async fn review(
 
 /// Spares a survey where nothing of the mesh is touched: pods that no webhook injects, now or then.
 async fn concerns_mesh(cluster: &Cluster, effect: &Effect) -> Result<bool, MeshError> {
-    let Effect::Pods { workload, labels, .. } = effect else { return Ok(true) };
+    let Effect::Pods {
+        workload, labels, ..
+    } = effect
+    else {
+        return Ok(true);
+    };
     let injection = super::injection::Injection::read(cluster).await?;
     let kind = cluster.kind("namespaces").await?;
     let namespace = cluster.get(&kind, None, &workload.namespace).await?;
@@ -154,16 +184,29 @@ async fn concerns_mesh(cluster: &Cluster, effect: &Effect) -> Result<bool, MeshE
     Ok(injector != super::injection::Injector::Nobody || has_proxies(cluster, workload).await?)
 }
 
-async fn has_proxies(cluster: &Cluster, workload: &super::pods::Workload) -> Result<bool, MeshError> {
+async fn has_proxies(
+    cluster: &Cluster,
+    workload: &super::pods::Workload,
+) -> Result<bool, MeshError> {
     let kind = cluster.kind("pods").await?;
-    let all = cluster.list(&kind, Some(&workload.namespace), &crate::cluster::Selector::default()).await?;
+    let all = cluster
+        .list(
+            &kind,
+            Some(&workload.namespace),
+            &crate::cluster::Selector::default(),
+        )
+        .await?;
     Ok(all.iter().any(|p| match super::pods::classify(p) {
         super::pods::PodClass::Proxy(proxy) => proxy.workload == *workload,
         _ => false,
     }))
 }
 
-fn is_gateway(view: &View, workload: &super::pods::Workload, labels: &super::injection::Labels) -> bool {
+fn is_gateway(
+    view: &View,
+    workload: &super::pods::Workload,
+    labels: &super::injection::Labels,
+) -> bool {
     use super::pods::ProxyKind;
     view.survey
         .proxies
@@ -177,9 +220,16 @@ fn is_gateway(view: &View, workload: &super::pods::Workload, labels: &super::inj
 fn recreated(view: &View, moved: &[Moved]) -> Vec<Finding> {
     let (mut no_proxy, mut made) = (Vec::new(), Vec::new());
     for m in moved {
-        let had_proxy = view.survey.proxies.iter().any(|p| p.pod().workload == m.workload);
-        let nobody = view.survey.injection.injector(&m.workload.namespace, &m.namespace_labels, &m.pod_labels)
-            == super::injection::Injector::Nobody;
+        let had_proxy = view
+            .survey
+            .proxies
+            .iter()
+            .any(|p| p.pod().workload == m.workload);
+        let nobody = view.survey.injection.injector(
+            &m.workload.namespace,
+            &m.namespace_labels,
+            &m.pod_labels,
+        ) == super::injection::Injector::Nobody;
         if nobody && !had_proxy {
             continue;
         }
@@ -202,7 +252,11 @@ fn recreated(view: &View, moved: &[Moved]) -> Vec<Finding> {
     findings.extend(judged(&view.survey, false));
     let matrix = Matrix::next(&view.survey, made, &view.cas, Timestamp::now());
     if !matrix.failing.is_empty() {
-        let total = format!("{} of {} ordered pairs would fail or are unknown", matrix.failing.len(), matrix.pairs);
+        let total = format!(
+            "{} of {} ordered pairs would fail or are unknown",
+            matrix.failing.len(),
+            matrix.pairs
+        );
         let pairs = matrix.failing.iter().map(ToString::to_string);
         findings.push(Finding::new(
             HANDSHAKES,
@@ -220,7 +274,11 @@ pub fn judged(survey: &Survey, needs_some: bool) -> Option<Finding> {
         evidence.insert(0, "no proxy was found in any namespace".into());
     }
     (!evidence.is_empty()).then(|| {
-        Finding::new(JUDGED, evidence, "make these pods readable, or remove them; then run this again")
+        Finding::new(
+            JUDGED,
+            evidence,
+            "make these pods readable, or remove them; then run this again",
+        )
     })
 }
 
@@ -234,11 +292,15 @@ async fn ca_secret(
     let held = ca::secret_root(cluster).await?;
     if let Some(after) = after {
         let new = secret_roots(after);
-        let same = held.as_ref().is_none_or(|(_, roots)| new.is_empty() || *roots == new);
+        let same = held
+            .as_ref()
+            .is_none_or(|(_, roots)| new.is_empty() || *roots == new);
         if !same {
             findings.push(Finding::new(
                 CA_SECRET,
-                vec![format!("secret {name} would hold another root, which istiod loads at its next start")],
+                vec![format!(
+                    "secret {name} would hold another root, which istiod loads at its next start"
+                )],
                 "change roots by distributing the new one first",
             ));
         }
@@ -253,13 +315,25 @@ async fn ca_secret(
         ));
     }
     let kind = cluster.kind("secrets").await?;
-    let other = if name == names::CACERTS { names::CA_SECRET } else { names::CACERTS };
-    let last = cluster.get(&kind, Some(names::ISTIO_SYSTEM), other).await?.is_none();
+    let other = if name == names::CACERTS {
+        names::CA_SECRET
+    } else {
+        names::CACERTS
+    };
+    let last = cluster
+        .get(&kind, Some(names::ISTIO_SYSTEM), other)
+        .await?
+        .is_none();
     let makers: Vec<String> = view
         .revisions
         .iter()
         .filter(|r| r.ca_server)
-        .map(|r| format!("{} runs its CA server (ENABLE_CA_SERVER is not false)", r.istiod()))
+        .map(|r| {
+            format!(
+                "{} runs its CA server (ENABLE_CA_SERVER is not false)",
+                r.istiod()
+            )
+        })
         .collect();
     if last && !makers.is_empty() {
         let mut evidence = makers;
@@ -278,18 +352,29 @@ async fn ca_secret(
 
 fn secret_roots(secret: &Value) -> Bundle {
     use base64::Engine as _;
-    let texts = ["root-cert.pem", "ca.crt", "ca-cert.pem"].iter().filter_map(|key| {
-        let encoded = secret["data"][key].as_str()?;
-        let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
-        String::from_utf8(bytes).ok()
-    });
-    texts.map(|t| Bundle::from_certs(certs_from_pem(&t).0)).find(|b| !b.is_empty()).unwrap_or_default()
+    let texts = ["root-cert.pem", "ca.crt", "ca-cert.pem"]
+        .iter()
+        .filter_map(|key| {
+            let encoded = secret["data"][key].as_str()?;
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(encoded)
+                .ok()?;
+            String::from_utf8(bytes).ok()
+        });
+    texts
+        .map(|t| Bundle::from_certs(certs_from_pem(&t).0))
+        .find(|b| !b.is_empty())
+        .unwrap_or_default()
 }
 
 /// Who depends on istiod's own CA: certificates in use, and namespaces whose pods would get one.
 fn istiod_signed(view: &View) -> Vec<String> {
-    let external: BTreeSet<&str> =
-        view.cas.iter().map(|ca| ca.name.as_str()).filter(|name| *name != names::CITADEL).collect();
+    let external: BTreeSet<&str> = view
+        .cas
+        .iter()
+        .map(|ca| ca.name.as_str())
+        .filter(|name| *name != names::CITADEL)
+        .collect();
     let mut users: Vec<String> = view
         .survey
         .proxies
@@ -300,9 +385,16 @@ fn istiod_signed(view: &View) -> Vec<String> {
             format!("{}.{} has a certificate signed by {}", pod.name, pod.namespace, signer_name(&p.verdict.signer))
         })
         .collect();
-    for revision in view.revisions.iter().filter(|r| r.signer == CaEndpoint::Istiod) {
+    for revision in view
+        .revisions
+        .iter()
+        .filter(|r| r.signer == CaEndpoint::Istiod)
+    {
         users.extend(namespaces_of(view, &revision.name).into_iter().map(|ns| {
-            format!("namespace {ns} is labelled for revision `{}`, for which istiod signs", revision.name)
+            format!(
+                "namespace {ns} is labelled for revision `{}`, for which istiod signs",
+                revision.name
+            )
         }));
     }
     users
@@ -319,8 +411,14 @@ fn namespaces_of(view: &View, revision: &str) -> Vec<String> {
         .collect()
 }
 
-async fn istiod_restart(cluster: &Cluster, view: &View, revision: &str) -> Result<Vec<Finding>, MeshError> {
-    let Some(revision) = view.revision(revision) else { return Ok(Vec::new()) };
+async fn istiod_restart(
+    cluster: &Cluster,
+    view: &View,
+    revision: &str,
+) -> Result<Vec<Finding>, MeshError> {
+    let Some(revision) = view.revision(revision) else {
+        return Ok(Vec::new());
+    };
     if !revision.ca_server {
         return Ok(Vec::new());
     }
@@ -328,14 +426,22 @@ async fn istiod_restart(cluster: &Cluster, view: &View, revision: &str) -> Resul
     let change = match (&will_load, &revision.root) {
         (Some((_, roots)), Ok(now)) if shares_key(roots, now) => return Ok(Vec::new()),
         (Some((secret, roots)), Ok(now)) => {
-            format!("secret {secret} holds {}, {} signs with {}", show(roots), revision.istiod(), show(now))
+            format!(
+                "secret {secret} holds {}, {} signs with {}",
+                show(roots),
+                revision.istiod(),
+                show(now)
+            )
         }
         (None, Ok(now)) => format!(
             "there is no CA secret: {} would make a new root in place of {}",
             revision.istiod(),
             show(now)
         ),
-        (_, Err(reason)) => format!("the root that {} has now is not known: {reason}", revision.istiod()),
+        (_, Err(reason)) => format!(
+            "the root that {} has now is not known: {reason}",
+            revision.istiod()
+        ),
     };
     let users = istiod_signed(view);
     if users.is_empty() {
@@ -349,12 +455,16 @@ async fn istiod_restart(cluster: &Cluster, view: &View, revision: &str) -> Resul
 }
 
 fn show(bundle: &Bundle) -> String {
-    let all: Vec<String> = bundle.certs().map(|c| format!("{} ({})", c.sha256().short(), c.subject())).collect();
+    let all: Vec<String> = bundle
+        .certs()
+        .map(|c| format!("{} ({})", c.sha256().short(), c.subject()))
+        .collect();
     all.join(", ")
 }
 
 fn shares_key(a: &Bundle, b: &Bundle) -> bool {
-    a.certs().any(|x| b.certs().any(|y| x.spki_sha256() == y.spki_sha256()))
+    a.certs()
+        .any(|x| b.certs().any(|y| x.spki_sha256() == y.spki_sha256()))
 }
 
 fn istiod_removal(view: &View, revision: &str, what: &str) -> Vec<Finding> {
@@ -363,7 +473,13 @@ fn istiod_removal(view: &View, revision: &str, what: &str) -> Vec<Finding> {
         .proxies
         .iter()
         .filter(|p| p.pod().revision.as_deref().unwrap_or("default") == revision)
-        .map(|p| format!("{}.{} is a proxy of revision `{revision}`", p.pod().name, p.pod().namespace));
+        .map(|p| {
+            format!(
+                "{}.{} is a proxy of revision `{revision}`",
+                p.pod().name,
+                p.pod().namespace
+            )
+        });
     let namespaces = namespaces_of(view, revision)
         .into_iter()
         .map(|ns| format!("namespace {ns} is labelled for revision `{revision}`"));
@@ -373,7 +489,11 @@ fn istiod_removal(view: &View, revision: &str, what: &str) -> Vec<Finding> {
         return Vec::new();
     }
     evidence.insert(0, format!("{what} serves revision `{revision}`"));
-    vec![Finding::new(ISTIOD_REMOVAL, evidence, "move these to another revision first")]
+    vec![Finding::new(
+        ISTIOD_REMOVAL,
+        evidence,
+        "move these to another revision first",
+    )]
 }
 
 /// Check: every proxy trusts all of these CAs.
@@ -385,11 +505,20 @@ pub fn every_proxy_trusts(view: &View, wanted: &[String]) -> Vec<Finding> {
         .iter()
         .filter(|p| p.verdict.unknown().is_none())
         .filter_map(|p| {
-            let lacks: Vec<&str> =
-                wanted.iter().filter(|ca| !p.verdict.trusts(ca)).map(String::as_str).collect();
+            let lacks: Vec<&str> = wanted
+                .iter()
+                .filter(|ca| !p.verdict.trusts(ca))
+                .map(String::as_str)
+                .collect();
             let pod = p.pod();
             (!lacks.is_empty()).then(|| {
-                format!("{}.{} ({}) lacks {}", pod.name, pod.namespace, pod.workload, lacks.join(", "))
+                format!(
+                    "{}.{} ({}) lacks {}",
+                    pod.name,
+                    pod.namespace,
+                    pod.workload,
+                    lacks.join(", ")
+                )
             })
         })
         .collect();
@@ -413,7 +542,13 @@ pub fn every_certificate_signed_by(view: &View, wanted: &str) -> Vec<Finding> {
         .filter(|p| !matches!(&p.verdict.signer, Signer::By { ca, .. } if ca == wanted))
         .map(|p| {
             let pod = p.pod();
-            format!("{}.{} ({}) is signed by {}", pod.name, pod.namespace, pod.workload, why(&p.verdict.signer))
+            format!(
+                "{}.{} ({}) is signed by {}",
+                pod.name,
+                pod.namespace,
+                pod.workload,
+                why(&p.verdict.signer)
+            )
         })
         .collect();
     if !others.is_empty() {
@@ -429,8 +564,12 @@ pub fn every_certificate_signed_by(view: &View, wanted: &str) -> Vec<Finding> {
 fn why(signer: &Signer) -> String {
     match signer {
         Signer::Unknown { reason } => format!("unknown: {reason}"),
-        Signer::Foreign { root, subject } => format!("a CA without a name here, {} ({subject})", root.short()),
-        Signer::Broken { issuer } => format!("nobody who is known: no certificate `{issuer}` has the key"),
+        Signer::Foreign { root, subject } => {
+            format!("a CA without a name here, {} ({subject})", root.short())
+        }
+        Signer::Broken { issuer } => {
+            format!("nobody who is known: no certificate `{issuer}` has the key")
+        }
         other => signer_name(other),
     }
 }
@@ -444,12 +583,28 @@ pub fn root_is_gone(view: &View, roots: &Bundle) -> Vec<Finding> {
         .proxies
         .iter()
         .filter_map(|p| {
-            let held = p.verdict.roots.as_ref().ok()?.iter().find(|(fingerprint, _)| gone.contains(fingerprint))?;
-            Some(format!("{}.{} still trusts {} ({})", p.pod().name, p.pod().namespace, held.1, held.0.short()))
+            let held = p
+                .verdict
+                .roots
+                .as_ref()
+                .ok()?
+                .iter()
+                .find(|(fingerprint, _)| gone.contains(fingerprint))?;
+            Some(format!(
+                "{}.{} still trusts {} ({})",
+                p.pod().name,
+                p.pod().namespace,
+                held.1,
+                held.0.short()
+            ))
         })
         .collect();
     if !holders.is_empty() {
-        findings.push(Finding::new(ROOT_GONE, holders, "wait until these have the new bundle, or restart them"));
+        findings.push(Finding::new(
+            ROOT_GONE,
+            holders,
+            "wait until these have the new bundle, or restart them",
+        ));
     }
     findings
 }
@@ -460,15 +615,27 @@ pub fn root_is_gone(view: &View, roots: &Bundle) -> Vec<Finding> {
 pub fn revision_ready(view: &View, name: &str, signer: &str, trusts: &[String]) -> Vec<Finding> {
     let next = "install the revision with asmcli as the procedure has it; see the installer's log";
     let Some(revision) = view.revision(name) else {
-        return vec![Finding::new(REVISION, vec![format!("revision `{name}` has no istiod Deployment")], next)];
+        return vec![Finding::new(
+            REVISION,
+            vec![format!("revision `{name}` has no istiod Deployment")],
+            next,
+        )];
     };
     let mut evidence = Vec::new();
     if revision.ready < revision.wanted.max(1) {
-        evidence.push(format!("{}: {} of {} pods ready", revision.istiod(), revision.ready, revision.wanted));
+        evidence.push(format!(
+            "{}: {} of {} pods ready",
+            revision.istiod(),
+            revision.ready,
+            revision.wanted
+        ));
     }
     if trusts.len() > 1 {
         if !revision.multi_root {
-            evidence.push(format!("{} has no ISTIO_MULTIROOT_MESH=true: a second root reaches no proxy", revision.istiod()));
+            evidence.push(format!(
+                "{} has no ISTIO_MULTIROOT_MESH=true: a second root reaches no proxy",
+                revision.istiod()
+            ));
         }
         if !revision.xds_agent {
             evidence.push(format!(
@@ -478,7 +645,11 @@ pub fn revision_ready(view: &View, name: &str, signer: &str, trusts: &[String]) 
         }
     }
     let moved = Moved {
-        workload: super::pods::Workload { kind: "Pod".into(), namespace: "any".into(), name: "any".into() },
+        workload: super::pods::Workload {
+            kind: "Pod".into(),
+            namespace: "any".into(),
+            name: "any".into(),
+        },
         service_account: "any".into(),
         namespace_labels: super::injection::Labels::new(),
         pod_labels: super::injection::Labels::new(),
@@ -487,21 +658,30 @@ pub fn revision_ready(view: &View, name: &str, signer: &str, trusts: &[String]) 
     };
     let member = forecast::member(&view.survey, revision, &view.cas, &moved);
     if member.signer != signer {
-        evidence.push(format!("its proxies would be signed for by {}, not by {signer}", member.signer));
+        evidence.push(format!(
+            "its proxies would be signed for by {}, not by {signer}",
+            member.signer
+        ));
     }
     match &member.trust {
         Err(reason) => evidence.push(reason.clone()),
         Ok(stores) => {
             for wanted in view.cas.iter().filter(|ca| trusts.contains(&ca.name)) {
                 let now = Timestamp::now();
-                let lacks = stores.iter().any(|s| !crate::pki::trusts(&s.all(), wanted, now).is_yes());
+                let lacks = stores
+                    .iter()
+                    .any(|s| !crate::pki::trusts(&s.all(), wanted, now).is_yes());
                 if lacks {
                     evidence.push(format!("its proxies would not trust {}", wanted.name));
                 }
             }
         }
     }
-    if evidence.is_empty() { Vec::new() } else { vec![Finding::new(REVISION, evidence, next)] }
+    if evidence.is_empty() {
+        Vec::new()
+    } else {
+        vec![Finding::new(REVISION, evidence, next)]
+    }
 }
 
 /// Check: nothing is wrong before anything is begun: every proxy judged, valid, talking to every
@@ -520,9 +700,16 @@ pub fn healthy(view: &View) -> Vec<Finding> {
     }
     for proxy in &view.survey.proxies {
         use super::verdict::Expiry;
-        if let Some(expiry @ (Expiry::Expired | Expiry::NotYet | Expiry::Critical)) = proxy.verdict.expiry {
+        if let Some(expiry @ (Expiry::Expired | Expiry::NotYet | Expiry::Critical)) =
+            proxy.verdict.expiry
+        {
             let pod = proxy.pod();
-            evidence.push(format!("{}.{}: its certificate is {}", pod.name, pod.namespace, expiry.as_str()));
+            evidence.push(format!(
+                "{}.{}: its certificate is {}",
+                pod.name,
+                pod.namespace,
+                expiry.as_str()
+            ));
         }
         if let Err(reason) = &proxy.verdict.identity {
             let pod = proxy.pod();
@@ -530,9 +717,18 @@ pub fn healthy(view: &View) -> Vec<Finding> {
         }
     }
     let matrix = Matrix::now(&view.survey, &view.cas, Timestamp::now());
-    evidence.extend(matrix.failing.iter().map(|f| format!("cannot talk today: {f}")));
+    evidence.extend(
+        matrix
+            .failing
+            .iter()
+            .map(|f| format!("cannot talk today: {f}")),
+    );
     if !evidence.is_empty() {
-        findings.push(Finding::new(HEALTHY, evidence, "mend the mesh first: a migration makes none of this better"));
+        findings.push(Finding::new(
+            HEALTHY,
+            evidence,
+            "mend the mesh first: a migration makes none of this better",
+        ));
     }
     findings
 }

@@ -49,13 +49,22 @@ pub enum Injector {
 impl Injection {
     /// Reads the cluster's webhooks; those that inject are recognised by their path `/inject`.
     pub async fn read(cluster: &Cluster) -> Result<Self, MeshError> {
-        let kind = cluster.kind("mutatingwebhookconfigurations.admissionregistration.k8s.io").await?;
+        let kind = cluster
+            .kind("mutatingwebhookconfigurations.admissionregistration.k8s.io")
+            .await?;
         let configurations = cluster.list(&kind, None, &Selector::default()).await?;
-        Ok(Self { webhooks: configurations.iter().flat_map(webhooks).collect() })
+        Ok(Self {
+            webhooks: configurations.iter().flat_map(webhooks).collect(),
+        })
     }
 
     /// What would inject a pod with these labels into a namespace with those.
-    pub fn injector(&self, namespace: &str, namespace_labels: &Labels, pod_labels: &Labels) -> Injector {
+    pub fn injector(
+        &self,
+        namespace: &str,
+        namespace_labels: &Labels,
+        pod_labels: &Labels,
+    ) -> Injector {
         if names::IGNORED.contains(&namespace) {
             return Injector::Nobody;
         }
@@ -63,7 +72,8 @@ impl Injection {
             .webhooks
             .iter()
             .filter(|w| {
-                selects(&w.namespace_selector, namespace_labels) && selects(&w.object_selector, pod_labels)
+                selects(&w.namespace_selector, namespace_labels)
+                    && selects(&w.object_selector, pod_labels)
             })
             .map(|w| w.revision.clone())
             .collect();
@@ -92,20 +102,34 @@ impl Injection {
 
 fn webhooks(configuration: &Object) -> Vec<Webhook> {
     let labels = configuration.labels();
-    let Some(revision) = labels.get(names::REV).cloned() else { return Vec::new() };
-    let list = configuration.value()["webhooks"].as_array().cloned().unwrap_or_default();
+    let Some(revision) = labels.get(names::REV).cloned() else {
+        return Vec::new();
+    };
+    let list = configuration.value()["webhooks"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     list.into_iter()
         .filter(|w| {
-            let path = w.pointer("/clientConfig/service/path").or_else(|| w.pointer("/clientConfig/url"));
-            path.and_then(Value::as_str).is_some_and(|p| p.contains("/inject"))
+            let path = w
+                .pointer("/clientConfig/service/path")
+                .or_else(|| w.pointer("/clientConfig/url"));
+            path.and_then(Value::as_str)
+                .is_some_and(|p| p.contains("/inject"))
         })
         .map(|w| Webhook {
             configuration: configuration.name().to_owned(),
             revision: revision.clone(),
             service: w.pointer("/clientConfig/service").and_then(|s| {
-                Some((s["namespace"].as_str()?.to_owned(), s["name"].as_str()?.to_owned()))
+                Some((
+                    s["namespace"].as_str()?.to_owned(),
+                    s["name"].as_str()?.to_owned(),
+                ))
             }),
-            ca_bundle: w.pointer("/clientConfig/caBundle").and_then(Value::as_str).map(str::to_owned),
+            ca_bundle: w
+                .pointer("/clientConfig/caBundle")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
             namespace_selector: w["namespaceSelector"].clone(),
             object_selector: w["objectSelector"].clone(),
         })
@@ -115,24 +139,33 @@ fn webhooks(configuration: &Object) -> Vec<Webhook> {
 /// Kubernetes' LabelSelector; an absent or empty one selects everything.
 pub fn selects(selector: &Value, labels: &Labels) -> bool {
     let equal = selector["matchLabels"].as_object().into_iter().flatten();
-    if !equal.into_iter().all(|(k, v)| labels.get(k).map(String::as_str) == v.as_str()) {
+    if !equal
+        .into_iter()
+        .all(|(k, v)| labels.get(k).map(String::as_str) == v.as_str())
+    {
         return false;
     }
-    selector["matchExpressions"].as_array().into_iter().flatten().all(|e| {
-        let value = labels.get(e["key"].as_str().unwrap_or_default());
-        let listed = || {
-            e["values"].as_array().is_some_and(|values| {
-                values.iter().any(|v| v.as_str() == value.map(String::as_str))
-            })
-        };
-        match e["operator"].as_str() {
-            Some("In") => value.is_some() && listed(),
-            Some("NotIn") => value.is_none() || !listed(),
-            Some("Exists") => value.is_some(),
-            Some("DoesNotExist") => value.is_none(),
-            _ => false,
-        }
-    })
+    selector["matchExpressions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .all(|e| {
+            let value = labels.get(e["key"].as_str().unwrap_or_default());
+            let listed = || {
+                e["values"].as_array().is_some_and(|values| {
+                    values
+                        .iter()
+                        .any(|v| v.as_str() == value.map(String::as_str))
+                })
+            };
+            match e["operator"].as_str() {
+                Some("In") => value.is_some() && listed(),
+                Some("NotIn") => value.is_none() || !listed(),
+                Some("Exists") => value.is_some(),
+                Some("DoesNotExist") => value.is_none(),
+                _ => false,
+            }
+        })
 }
 
 #[cfg(test)]
@@ -141,7 +174,10 @@ mod tests {
     use serde_json::json;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     fn default_and_r1() -> Injection {
@@ -178,21 +214,48 @@ mod tests {
     #[test]
     fn the_truth_table_of_namespace_and_pod_labels() {
         let injection = default_and_r1();
-        let ask = |ns: &[(&str, &str)], pod: &[(&str, &str)]| injection.injector("shop", &labels(ns), &labels(pod));
+        let ask = |ns: &[(&str, &str)], pod: &[(&str, &str)]| {
+            injection.injector("shop", &labels(ns), &labels(pod))
+        };
         let rev = |r: &str| Injector::Revision(r.into());
         assert_eq!(ask(&[("istio.io/rev", "r1")], &[]), rev("r1"));
         // On a labelled namespace the pod's own revision is ignored.
-        assert_eq!(ask(&[("istio.io/rev", "r1")], &[("istio.io/rev", "default")]), rev("r1"));
+        assert_eq!(
+            ask(&[("istio.io/rev", "r1")], &[("istio.io/rev", "default")]),
+            rev("r1")
+        );
         assert_eq!(ask(&[("istio-injection", "enabled")], &[]), rev("default"));
         // Both labels: the older one wins, and the revision asked for does not inject.
-        assert_eq!(ask(&[("istio-injection", "enabled"), ("istio.io/rev", "r1")], &[]), rev("default"));
-        assert_eq!(ask(&[("istio-injection", "disabled"), ("istio.io/rev", "r1")], &[]), Injector::Nobody);
+        assert_eq!(
+            ask(
+                &[("istio-injection", "enabled"), ("istio.io/rev", "r1")],
+                &[]
+            ),
+            rev("default")
+        );
+        assert_eq!(
+            ask(
+                &[("istio-injection", "disabled"), ("istio.io/rev", "r1")],
+                &[]
+            ),
+            Injector::Nobody
+        );
         assert_eq!(ask(&[], &[("istio.io/rev", "r1")]), rev("r1"));
         assert_eq!(ask(&[], &[]), Injector::Nobody);
         assert_eq!(ask(&[("istio.io/rev", "nosuch")], &[]), Injector::Nobody);
-        assert_eq!(ask(&[("istio.io/rev", "r1")], &[("sidecar.istio.io/inject", "false")]), Injector::Nobody);
         assert_eq!(
-            injection.injector("kube-system", &labels(&[("istio.io/rev", "r1")]), &labels(&[])),
+            ask(
+                &[("istio.io/rev", "r1")],
+                &[("sidecar.istio.io/inject", "false")]
+            ),
+            Injector::Nobody
+        );
+        assert_eq!(
+            injection.injector(
+                "kube-system",
+                &labels(&[("istio.io/rev", "r1")]),
+                &labels(&[])
+            ),
             Injector::Nobody
         );
     }

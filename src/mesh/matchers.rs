@@ -95,7 +95,9 @@ pub enum Accepts {
 impl Inbound {
     /// Whether a client of this name passes.
     pub fn accepts(&self, client: &SpiffeId) -> Accepts {
-        let Self::Names(sans) = self else { return Accepts::Yes };
+        let Self::Names(sans) = self else {
+            return Accepts::Yes;
+        };
         let uri = client.to_string();
         let verdicts: Vec<_> = sans.iter().map(|san| san.accepts(&uri)).collect();
         if verdicts.contains(&Some(true)) {
@@ -112,7 +114,11 @@ impl Outbound {
     /// Whether a server of this name passes.
     pub fn accepts(&self, server: &SpiffeId) -> Accepts {
         let account = (server.namespace.clone(), server.service_account.clone());
-        match self.everyone.as_ref().or_else(|| self.accounts.get(&account)) {
+        match self
+            .everyone
+            .as_ref()
+            .or_else(|| self.accounts.get(&account))
+        {
             None if !self.opaque.is_empty() => Accepts::Unknown(format!(
                 "its cluster `{}` matches names in a way that is not judged",
                 self.opaque.iter().next().map_or("", String::as_str)
@@ -120,7 +126,9 @@ impl Outbound {
             None => Accepts::Yes,
             Some(domains) if domains.contains(&server.trust_domain) => Accepts::Yes,
             Some(domains) => Accepts::No(join(
-                domains.iter().map(|d| format!("spiffe://{d}/ns/{}/sa/{}", account.0, account.1)),
+                domains
+                    .iter()
+                    .map(|d| format!("spiffe://{d}/ns/{}/sa/{}", account.0, account.1)),
             )),
         }
     }
@@ -150,14 +158,20 @@ pub fn matchers(dumps: &[&Value]) -> Reading<Matchers> {
             .filter(|c| c["@type"].as_str().is_some_and(|t| t.ends_with(suffix)))
             .collect()
     };
-    let (listeners, clusters) = (sections(".ListenersConfigDump"), sections(".ClustersConfigDump"));
+    let (listeners, clusters) = (
+        sections(".ListenersConfigDump"),
+        sections(".ClustersConfigDump"),
+    );
     if listeners.is_empty() {
         return Err("the dump shows no listeners".into());
     }
     if clusters.is_empty() {
         return Err("the dump shows no clusters".into());
     }
-    Ok(Matchers { inbound: inbound(&listeners), outbound: outbound(&clusters) })
+    Ok(Matchers {
+        inbound: inbound(&listeners),
+        outbound: outbound(&clusters),
+    })
 }
 
 /// Every TLS context for clients that asks for their certificate and judges it by the mesh's roots.
@@ -166,13 +180,23 @@ fn inbound(sections: &[&Value]) -> Inbound {
     let mut chains: Vec<Inbound> = Vec::new();
     for section in sections {
         each_tls_context(section, "DownstreamTlsContext", &mut |context| {
-            if field(context, "require_client_certificate", "requireClientCertificate").as_bool() != Some(true)
+            if field(
+                context,
+                "require_client_certificate",
+                "requireClientCertificate",
+            )
+            .as_bool()
+                != Some(true)
                 || !uses_mesh_roots(context)
             {
                 return;
             }
             let sans = sans_of(context);
-            chains.push(if sans.is_empty() { Inbound::AnyName } else { Inbound::Names(sans) });
+            chains.push(if sans.is_empty() {
+                Inbound::AnyName
+            } else {
+                Inbound::Names(sans)
+            });
         });
     }
     let mut out: Option<Inbound> = None;
@@ -234,7 +258,11 @@ fn outbound(sections: &[&Value]) -> Outbound {
 fn each_tls_context(value: &Value, kind: &str, found: &mut dyn FnMut(&Value)) {
     match value {
         Value::Object(map) => {
-            if map.get("@type").and_then(Value::as_str).is_some_and(|t| t.ends_with(kind)) {
+            if map
+                .get("@type")
+                .and_then(Value::as_str)
+                .is_some_and(|t| t.ends_with(kind))
+            {
                 found(value);
                 return;
             }
@@ -247,19 +275,35 @@ fn each_tls_context(value: &Value, kind: &str, found: &mut dyn FnMut(&Value)) {
 
 fn uses_mesh_roots(context: &Value) -> bool {
     let combined = combined_context(context);
-    let config = field(combined, "validation_context_sds_secret_config", "validationContextSdsSecretConfig");
+    let config = field(
+        combined,
+        "validation_context_sds_secret_config",
+        "validationContextSdsSecretConfig",
+    );
     config["name"] == super::names::SDS_ROOT
 }
 
 fn combined_context(context: &Value) -> &Value {
     let common = field(context, "common_tls_context", "commonTlsContext");
-    field(common, "combined_validation_context", "combinedValidationContext")
+    field(
+        common,
+        "combined_validation_context",
+        "combinedValidationContext",
+    )
 }
 
 fn sans_of(context: &Value) -> BTreeSet<San> {
-    let default = field(combined_context(context), "default_validation_context", "defaultValidationContext");
+    let default = field(
+        combined_context(context),
+        "default_validation_context",
+        "defaultValidationContext",
+    );
     let plain = field(default, "match_subject_alt_names", "matchSubjectAltNames");
-    let typed = field(default, "match_typed_subject_alt_names", "matchTypedSubjectAltNames");
+    let typed = field(
+        default,
+        "match_typed_subject_alt_names",
+        "matchTypedSubjectAltNames",
+    );
     let plain = plain.as_array().into_iter().flatten();
     let typed = typed
         .as_array()
@@ -271,7 +315,9 @@ fn sans_of(context: &Value) -> BTreeSet<San> {
 }
 
 fn san(matcher: &Value) -> San {
-    let plain = !field(matcher, "ignore_case", "ignoreCase").as_bool().unwrap_or(false);
+    let plain = !field(matcher, "ignore_case", "ignoreCase")
+        .as_bool()
+        .unwrap_or(false);
     match (matcher["exact"].as_str(), matcher["prefix"].as_str()) {
         (Some(text), _) if plain => San::Exact(text.to_owned()),
         (_, Some(text)) if plain => San::Prefix(text.to_owned()),

@@ -145,14 +145,24 @@ impl Matrix {
     pub fn next(survey: &Survey, made: Vec<Member>, cas: &[NamedCa], now: Timestamp) -> Self {
         let mut all = members(survey);
         for member in &mut all {
-            member.has_twin |= made.iter().any(|m| m.workload == member.workload && m.has_twin);
+            member.has_twin |= made
+                .iter()
+                .any(|m| m.workload == member.workload && m.has_twin);
         }
         all.extend(made);
         Self::of(&all, cas, now, |client, server| client.next || server.next)
     }
 
-    fn of(members: &[Member], cas: &[NamedCa], now: Timestamp, asked: impl Fn(&Member, &Member) -> bool) -> Self {
-        let mut judge = Judge { now, seen: HashMap::new() };
+    fn of(
+        members: &[Member],
+        cas: &[NamedCa],
+        now: Timestamp,
+        asked: impl Fn(&Member, &Member) -> bool,
+    ) -> Self {
+        let mut judge = Judge {
+            now,
+            seen: HashMap::new(),
+        };
         let (classes, class_of) = classes(members, cas);
         let mut cells = vec![vec![None; classes.len()]; classes.len()];
         let mut failing: BTreeMap<(String, String), Talk> = BTreeMap::new();
@@ -174,9 +184,20 @@ impl Matrix {
                 }
             }
         }
-        let failing =
-            failing.into_iter().map(|((client, server), talk)| Failing { client, server, talk }).collect();
-        Self { classes, cells, failing, pairs: pairs.len() }
+        let failing = failing
+            .into_iter()
+            .map(|((client, server), talk)| Failing {
+                client,
+                server,
+                talk,
+            })
+            .collect();
+        Self {
+            classes,
+            cells,
+            failing,
+            pairs: pairs.len(),
+        }
     }
 }
 
@@ -198,7 +219,11 @@ fn members(survey: &Survey) -> Vec<Member> {
     for proxy in &survey.proxies {
         *pods.entry(proxy.pod().workload.to_string()).or_default() += 1;
     }
-    survey.proxies.iter().map(|proxy| member(proxy, pods[&proxy.pod().workload.to_string()] > 1)).collect()
+    survey
+        .proxies
+        .iter()
+        .map(|proxy| member(proxy, pods[&proxy.pod().workload.to_string()] > 1))
+        .collect()
 }
 
 fn member(proxy: &Proxy, has_twin: bool) -> Member {
@@ -240,9 +265,19 @@ fn classes(members: &[Member], cas: &[NamedCa]) -> (Vec<Class>, Vec<usize>) {
     let mut of = Vec::with_capacity(members.len());
     for member in members {
         let class = class(member, cas);
-        let key = format!("{:?}|{:?}", Class { workloads: BTreeSet::new(), ..class.clone() }, demands(member));
+        let key = format!(
+            "{:?}|{:?}",
+            Class {
+                workloads: BTreeSet::new(),
+                ..class.clone()
+            },
+            demands(member)
+        );
         let at = *index.entry(key).or_insert_with(|| {
-            classes.push(Class { workloads: BTreeSet::new(), ..class });
+            classes.push(Class {
+                workloads: BTreeSet::new(),
+                ..class
+            });
             classes.len() - 1
         });
         classes[at].workloads.insert(member.workload.clone());
@@ -255,21 +290,38 @@ fn class(member: &Member, cas: &[NamedCa]) -> Class {
     let roots = match &member.trust {
         Ok(stores) => stores
             .iter()
-            .flat_map(|s| s.all().certs().map(|c| super::ca::name_of(c, cas)).collect::<Vec<_>>())
+            .flat_map(|s| {
+                s.all()
+                    .certs()
+                    .map(|c| super::ca::name_of(c, cas))
+                    .collect::<Vec<_>>()
+            })
             .collect::<BTreeSet<_>>()
             .into_iter()
             .collect(),
         Err(_) => vec!["unknown".to_owned()],
     };
     let accepts = match &member.matchers {
-        Ok(Matchers { inbound: Inbound::Names(names), .. }) => names.iter().map(ToString::to_string).collect(),
-        Ok(Matchers { inbound: Inbound::AnyName, .. }) => vec!["any name".to_owned()],
-        Ok(Matchers { inbound: Inbound::NotAServer, .. }) => Vec::new(),
+        Ok(Matchers {
+            inbound: Inbound::Names(names),
+            ..
+        }) => names.iter().map(ToString::to_string).collect(),
+        Ok(Matchers {
+            inbound: Inbound::AnyName,
+            ..
+        }) => vec!["any name".to_owned()],
+        Ok(Matchers {
+            inbound: Inbound::NotAServer,
+            ..
+        }) => Vec::new(),
         Err(_) => vec!["unknown".to_owned()],
     };
     Class {
         signer: member.signer.clone(),
-        trust_domain: member.identity.as_ref().map_or_else(|_| "unknown".into(), |id| id.trust_domain.clone()),
+        trust_domain: member
+            .identity
+            .as_ref()
+            .map_or_else(|_| "unknown".into(), |id| id.trust_domain.clone()),
         roots,
         accepts,
         workloads: BTreeSet::new(),
@@ -280,7 +332,10 @@ fn class(member: &Member, cas: &[NamedCa]) -> Class {
 /// What tells two members of otherwise equal class apart: the names that they demand of servers.
 fn demands(member: &Member) -> String {
     match &member.matchers {
-        Ok(m) => m.outbound.uniform().map_or_else(|| format!("{:?}", m.outbound.accounts), |d| format!("{d:?}")),
+        Ok(m) => m.outbound.uniform().map_or_else(
+            || format!("{:?}", m.outbound.accounts),
+            |d| format!("{d:?}"),
+        ),
         Err(reason) => reason.clone(),
     }
 }
@@ -302,7 +357,10 @@ enum Refused {
 
 impl Judge {
     fn talk(&mut self, client: &Member, server: &Member) -> Talk {
-        for (side, judge, judged) in [(Side::Client, client, server), (Side::Server, server, client)] {
+        for (side, judge, judged) in [
+            (Side::Client, client, server),
+            (Side::Server, server, client),
+        ] {
             match self.accepts(judge, judged, side) {
                 Ok(()) => {}
                 Err(Refused::No(cause)) => return Talk::No { side, cause },
@@ -313,13 +371,28 @@ impl Judge {
     }
 
     fn accepts(&mut self, judge: &Member, judged: &Member, side: Side) -> Talkable {
-        let identity = judged.identity.as_ref().map_err(|r| Refused::Unknown(r.clone()))?;
-        let credential = judged.credential.as_ref().map_err(|r| Refused::Unknown(r.clone()))?;
-        let stores = judge.trust.as_ref().map_err(|r| Refused::Unknown(r.clone()))?;
-        let matchers = judge.matchers.as_ref().map_err(|r| Refused::Unknown(r.clone()))?;
+        let identity = judged
+            .identity
+            .as_ref()
+            .map_err(|r| Refused::Unknown(r.clone()))?;
+        let credential = judged
+            .credential
+            .as_ref()
+            .map_err(|r| Refused::Unknown(r.clone()))?;
+        let stores = judge
+            .trust
+            .as_ref()
+            .map_err(|r| Refused::Unknown(r.clone()))?;
+        let matchers = judge
+            .matchers
+            .as_ref()
+            .map_err(|r| Refused::Unknown(r.clone()))?;
         for store in stores {
             let Some(bundle) = store.for_peer(&identity.trust_domain) else {
-                return Err(Refused::No(format!("it has no bundle for trust domain `{}`", identity.trust_domain)));
+                return Err(Refused::No(format!(
+                    "it has no bundle for trust domain `{}`",
+                    identity.trust_domain
+                )));
             };
             self.trusts(bundle, credential)?;
         }
@@ -329,9 +402,9 @@ impl Judge {
         };
         match accepts {
             Accepts::Yes => Ok(()),
-            Accepts::No(wanted) => {
-                Err(Refused::No(format!("the name `{identity}` is not among those it accepts ({wanted})")))
-            }
+            Accepts::No(wanted) => Err(Refused::No(format!(
+                "the name `{identity}` is not among those it accepts ({wanted})"
+            ))),
             Accepts::Unknown(reason) => Err(Refused::Unknown(reason)),
         }
     }
@@ -341,7 +414,10 @@ impl Judge {
             Credential::SignedBy(ca) => match pki::trusts(bundle, ca, self.now) {
                 trust if trust.is_yes() => Ok(()),
                 Trust::Unknown { reason } => Err(Refused::Unknown(reason)),
-                trust => Err(Refused::No(format!("it does not trust {} ({trust})", ca.name))),
+                trust => Err(Refused::No(format!(
+                    "it does not trust {} ({trust})",
+                    ca.name
+                ))),
             },
             Credential::Chains(chains) => {
                 for chain in chains {

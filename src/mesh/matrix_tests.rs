@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use super::super::matchers::{Outbound, San};
 use super::*;
-use crate::pki::mint::{Authority, CaSpec, LeafSpec};
 use crate::pki::Bundle;
+use crate::pki::mint::{Authority, CaSpec, LeafSpec};
 
 fn now() -> Timestamp {
     Timestamp::now()
@@ -29,11 +29,26 @@ impl Mesh {
             .into()
     }
 
-    fn member(&self, name: &str, signer: &str, domain: &str, trusts: &[&str], accepts: &[&str]) -> Member {
-        let by = |ca: &str| if ca == "CITADEL" { &self.citadel } else { &self.meshca };
+    fn member(
+        &self,
+        name: &str,
+        signer: &str,
+        domain: &str,
+        trusts: &[&str],
+        accepts: &[&str],
+    ) -> Member {
+        let by = |ca: &str| {
+            if ca == "CITADEL" {
+                &self.citadel
+            } else {
+                &self.meshca
+            }
+        };
         let id = SpiffeId::new(domain, "shop", name);
         let (leaf, _) = by(signer).issue(&LeafSpec::workload(&id, now())).unwrap();
-        let chain = std::iter::once(leaf).chain([by(signer).root().clone()]).collect();
+        let chain = std::iter::once(leaf)
+            .chain([by(signer).root().clone()])
+            .collect();
         let bundle = Bundle::from_certs(trusts.iter().map(|ca| by(ca).root().clone()));
         Member {
             workload: format!("shop/{name}"),
@@ -42,7 +57,12 @@ impl Mesh {
             signer: signer.into(),
             trust: Ok(vec![TrustStore::Bundle(bundle)]),
             matchers: Ok(Matchers {
-                inbound: Inbound::Names(accepts.iter().map(|d| San::Prefix(format!("spiffe://{d}/"))).collect()),
+                inbound: Inbound::Names(
+                    accepts
+                        .iter()
+                        .map(|d| San::Prefix(format!("spiffe://{d}/")))
+                        .collect(),
+                ),
                 outbound: Outbound {
                     everyone: Some(accepts.iter().map(|d| (*d).to_owned()).collect()),
                     accounts: BTreeMap::new(),
@@ -55,7 +75,11 @@ impl Mesh {
     }
 
     fn judge(&self, members: &[Member]) -> Vec<String> {
-        Matrix::of(members, &self.named(), now(), |_, _| true).failing.iter().map(ToString::to_string).collect()
+        Matrix::of(members, &self.named(), now(), |_, _| true)
+            .failing
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 }
 
@@ -77,8 +101,14 @@ fn one_root_missing_on_one_side_fails_both_directions_and_names_the_side() {
     let new = mesh.member("new", "MESHCA", "fleet.svc.id.goog", BOTH, DOMAINS);
     let failing = mesh.judge(&[old, new]);
     assert_eq!(failing.len(), 2, "{failing:?}");
-    assert!(failing[0].starts_with("shop/new → shop/old: the server refuses:"), "{failing:?}");
-    assert!(failing[1].starts_with("shop/old → shop/new: the client refuses:"), "{failing:?}");
+    assert!(
+        failing[0].starts_with("shop/new → shop/old: the server refuses:"),
+        "{failing:?}"
+    );
+    assert!(
+        failing[1].starts_with("shop/old → shop/new: the client refuses:"),
+        "{failing:?}"
+    );
 }
 
 #[test]
@@ -88,7 +118,12 @@ fn all_roots_right_and_one_domain_unknown_is_an_outage_all_the_same() {
     let new = mesh.member("new", "MESHCA", "fleet.svc.id.goog", BOTH, DOMAINS);
     let failing = mesh.judge(&[old, new]);
     assert_eq!(failing.len(), 2, "{failing:?}");
-    assert!(failing.iter().all(|f| f.contains("spiffe://fleet.svc.id.goog/ns/shop/sa/new")), "{failing:?}");
+    assert!(
+        failing
+            .iter()
+            .all(|f| f.contains("spiffe://fleet.svc.id.goog/ns/shop/sa/new")),
+        "{failing:?}"
+    );
 }
 
 #[test]
@@ -108,7 +143,12 @@ fn what_is_not_known_is_not_yes() {
     b.matchers = Err("its admin port refuses".into());
     let failing = mesh.judge(&[a, b]);
     assert_eq!(failing.len(), 2, "{failing:?}");
-    assert!(failing.iter().all(|f| f.ends_with("unknown: its admin port refuses")), "{failing:?}");
+    assert!(
+        failing
+            .iter()
+            .all(|f| f.ends_with("unknown: its admin port refuses")),
+        "{failing:?}"
+    );
 }
 
 #[test]
@@ -117,7 +157,11 @@ fn a_gateway_is_a_client_and_nobodys_server() {
     let mut gateway = mesh.member("gateway", "CITADEL", "cluster.local", &["CITADEL"], DOMAINS);
     gateway.matchers.as_mut().unwrap().inbound = Inbound::NotAServer;
     let new = mesh.member("new", "MESHCA", "fleet.svc.id.goog", BOTH, DOMAINS);
-    assert_eq!(mesh.judge(&[gateway, new]).len(), 1, "only gateway → new is a pair");
+    assert_eq!(
+        mesh.judge(&[gateway, new]).len(),
+        1,
+        "only gateway → new is a pair"
+    );
 }
 
 #[test]
@@ -126,16 +170,30 @@ fn the_pods_of_one_workload_meet_only_where_two_of_them_live() {
     let old = mesh.member("w", "CITADEL", "cluster.local", &["CITADEL"], DOMAINS);
     let mut new = mesh.member("w", "MESHCA", "fleet.svc.id.goog", &["MESHCA"], DOMAINS);
     new.next = true;
-    assert!(mesh.judge(&[old.clone(), new.clone()]).is_empty(), "one replica, old before new");
-    let both: Vec<Member> = [old, new].into_iter().map(|m| Member { has_twin: true, ..m }).collect();
-    assert_eq!(mesh.judge(&both).len(), 1, "shop/w → shop/w, while the rollout runs");
+    assert!(
+        mesh.judge(&[old.clone(), new.clone()]).is_empty(),
+        "one replica, old before new"
+    );
+    let both: Vec<Member> = [old, new]
+        .into_iter()
+        .map(|m| Member {
+            has_twin: true,
+            ..m
+        })
+        .collect();
+    assert_eq!(
+        mesh.judge(&both).len(),
+        1,
+        "shop/w → shop/w, while the rollout runs"
+    );
 }
 
 #[test]
 fn alike_proxies_are_one_class() {
     let mesh = Mesh::new();
-    let members: Vec<Member> =
-        ["a", "b", "c"].map(|n| mesh.member(n, "CITADEL", "cluster.local", BOTH, DOMAINS)).into();
+    let members: Vec<Member> = ["a", "b", "c"]
+        .map(|n| mesh.member(n, "CITADEL", "cluster.local", BOTH, DOMAINS))
+        .into();
     let matrix = Matrix::of(&members, &mesh.named(), now(), |_, _| true);
     assert_eq!((matrix.classes.len(), matrix.pairs), (1, 6));
     assert_eq!(matrix.classes[0].roots, ["CITADEL", "MESHCA"]);

@@ -41,7 +41,12 @@ pub const CACERTS: &str = "cacerts";
 /// Secret of the self-signed CA.
 pub const CA_SECRET: &str = "istio-ca-secret";
 /// Namespaces into which the injector never injects (`IgnoredNamespaces`).
-pub const IGNORED: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
+pub const IGNORED: [&str; 4] = [
+    "kube-system",
+    "kube-public",
+    "kube-node-lease",
+    "local-path-storage",
+];
 /// The name under which the CA of the running istiod goes.
 pub const CITADEL: &str = "CITADEL";
 /// The name under which Google's Mesh CA goes.

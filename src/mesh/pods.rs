@@ -98,10 +98,19 @@ pub enum PodClass {
 /// Classifies one pod.
 pub fn classify(pod: &Object) -> PodClass {
     let value = pod.value();
-    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let text = |pointer: &str| {
+        value
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let phase = text("/status/phase");
     let Some((container, native)) = proxy_container(value) else {
-        if pod.annotations().get(names::AMBIENT).is_some_and(|v| v == "enabled") {
+        if pod
+            .annotations()
+            .get(names::AMBIENT)
+            .is_some_and(|v| v == "enabled")
+        {
             return PodClass::Unjudgeable(
                 "ambient: its trust lives in ztunnel, which has no second root".into(),
             );
@@ -115,13 +124,22 @@ pub fn classify(pod: &Object) -> PodClass {
         return PodClass::Unjudgeable("ztunnel: ambient meshes cannot hold two roots".into());
     }
     if env(container, "DISABLE_ENVOY").as_deref() == Some("true") {
-        return PodClass::Unjudgeable("proxyless gRPC: no Envoy to ask, certificates live in files".into());
+        return PodClass::Unjudgeable(
+            "proxyless gRPC: no Envoy to ask, certificates live in files".into(),
+        );
     }
     if value.pointer("/metadata/deletionTimestamp").is_some() {
         return PodClass::Undecided("is going away".into());
     }
     if phase != "Running" {
-        return PodClass::Undecided(format!("is {}", if phase.is_empty() { "not yet scheduled" } else { phase }));
+        return PodClass::Undecided(format!(
+            "is {}",
+            if phase.is_empty() {
+                "not yet scheduled"
+            } else {
+                phase
+            }
+        ));
     }
     PodClass::Proxy(Box::new(ProxyPod {
         namespace: pod.namespace().unwrap_or_default().to_owned(),
@@ -140,15 +158,26 @@ pub fn classify(pod: &Object) -> PodClass {
 
 /// Whether the pod's condition `Ready` is true.
 pub fn is_ready(pod: &Value) -> bool {
-    pod.pointer("/status/conditions").and_then(Value::as_array).is_some_and(|conditions| {
-        conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
-    })
+    pod.pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .is_some_and(|conditions| {
+            conditions
+                .iter()
+                .any(|c| c["type"] == "Ready" && c["status"] == "True")
+        })
 }
 
 /// The service account of a pod or of a pod template; `default` when unset.
 pub fn service_account(pod: &Value) -> String {
-    let name = pod.pointer("/spec/serviceAccountName").and_then(Value::as_str).unwrap_or_default();
-    if name.is_empty() { "default".to_owned() } else { name.to_owned() }
+    let name = pod
+        .pointer("/spec/serviceAccountName")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if name.is_empty() {
+        "default".to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 /// The proxy's container, and whether it is a native sidecar.
@@ -158,13 +187,18 @@ fn proxy_container(pod: &Value) -> Option<(&Value, bool)> {
             .and_then(Value::as_array)
             .and_then(|list| list.iter().find(|c| c["name"] == names::PROXY_CONTAINER))
     };
-    find("/spec/containers")
-        .map(|c| (c, false))
-        .or_else(|| find("/spec/initContainers").filter(|c| c["restartPolicy"] == "Always").map(|c| (c, true)))
+    find("/spec/containers").map(|c| (c, false)).or_else(|| {
+        find("/spec/initContainers")
+            .filter(|c| c["restartPolicy"] == "Always")
+            .map(|c| (c, true))
+    })
 }
 
 fn kind_of(container: &Value, native: bool) -> ProxyKind {
-    let role = container["args"].as_array().and_then(|args| args.get(1)).and_then(Value::as_str);
+    let role = container["args"]
+        .as_array()
+        .and_then(|args| args.get(1))
+        .and_then(Value::as_str);
     match (role, native) {
         (Some("router"), _) => ProxyKind::Gateway,
         (Some("waypoint"), _) => ProxyKind::Waypoint,
@@ -216,11 +250,22 @@ fn admin_port(container: &Value) -> u16 {
 /// Deployment's plus the pod template hash, so no second read is needed.
 pub fn workload_of(pod: &Object) -> Workload {
     let namespace = pod.namespace().unwrap_or_default().to_owned();
-    let owner = pod.value().pointer("/metadata/ownerReferences").and_then(Value::as_array).and_then(|owners| {
-        owners.iter().find(|o| o["controller"] == Value::Bool(true)).or_else(|| owners.first())
-    });
+    let owner = pod
+        .value()
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array)
+        .and_then(|owners| {
+            owners
+                .iter()
+                .find(|o| o["controller"] == Value::Bool(true))
+                .or_else(|| owners.first())
+        });
     let Some(owner) = owner else {
-        return Workload { kind: "Pod".into(), namespace, name: pod.name().to_owned() };
+        return Workload {
+            kind: "Pod".into(),
+            namespace,
+            name: pod.name().to_owned(),
+        };
     };
     let (kind, name) = (
         owner["kind"].as_str().unwrap_or("Unknown").to_owned(),
@@ -230,7 +275,15 @@ pub fn workload_of(pod: &Object) -> Workload {
         && let Some(hash) = pod.labels().get("pod-template-hash")
         && let Some(deployment) = name.strip_suffix(&format!("-{hash}"))
     {
-        return Workload { kind: "Deployment".into(), namespace, name: deployment.to_owned() };
+        return Workload {
+            kind: "Deployment".into(),
+            namespace,
+            name: deployment.to_owned(),
+        };
     }
-    Workload { kind, namespace, name }
+    Workload {
+        kind,
+        namespace,
+        name,
+    }
 }

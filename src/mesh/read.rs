@@ -38,12 +38,20 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { concurrency: 16, limits: Limits::default(), attempts: 3 }
+        Self {
+            concurrency: 16,
+            limits: Limits::default(),
+            attempts: 3,
+        }
     }
 }
 
 /// Reads all of these proxies; one result for each, in their order.
-pub async fn read_all(cluster: &Cluster, pods: Vec<ProxyPod>, options: &ReadOptions) -> Vec<ProxyReading> {
+pub async fn read_all(
+    cluster: &Cluster,
+    pods: Vec<ProxyPod>,
+    options: &ReadOptions,
+) -> Vec<ProxyReading> {
     futures::stream::iter(pods.into_iter().map(|pod| read_one(cluster, pod, options)))
         .buffered(options.concurrency.max(1))
         .collect()
@@ -55,10 +63,20 @@ async fn read_one(cluster: &Cluster, pod: ProxyPod, options: &ReadOptions) -> Pr
     let mut attempt = 1;
     loop {
         match attempt_one(cluster, &pod, options).await {
-            Ok((secrets, matchers)) => return ProxyReading { pod, secrets, matchers },
+            Ok((secrets, matchers)) => {
+                return ProxyReading {
+                    pod,
+                    secrets,
+                    matchers,
+                };
+            }
             Err(error) if attempt >= options.attempts || !error.retryable() => {
                 let reason = format!("its admin port {} cannot be read: {error}", pod.admin_port);
-                return ProxyReading { pod, secrets: Err(reason.clone()), matchers: Err(reason) };
+                return ProxyReading {
+                    pod,
+                    secrets: Err(reason.clone()),
+                    matchers: Err(reason),
+                };
             }
             Err(_) => {}
         }
@@ -73,8 +91,12 @@ async fn attempt_one(
     pod: &ProxyPod,
     options: &ReadOptions,
 ) -> Result<(Reading<Secrets>, Reading<Matchers>), ClusterError> {
-    let mut forward = cluster.forward(&pod.namespace, &pod.name, pod.admin_port, &options.limits).await?;
-    let mut secrets = fetch(&mut forward, names::SECRETS_MASKED).await?.and_then(|d| dump::secrets(&d));
+    let mut forward = cluster
+        .forward(&pod.namespace, &pod.name, pod.admin_port, &options.limits)
+        .await?;
+    let mut secrets = fetch(&mut forward, names::SECRETS_MASKED)
+        .await?
+        .and_then(|d| dump::secrets(&d));
     let listeners = fetch(&mut forward, names::LISTENERS_MASKED).await?;
     let clusters = fetch(&mut forward, names::CLUSTERS_MASKED).await?;
     let mut matchers = listeners.and_then(|l| matchers::matchers(&[&l, &clusters?]));
@@ -91,7 +113,8 @@ async fn attempt_one(
         }
     }
     if pod.file_mounted {
-        secrets = Err("its certificates are mounted as files: Envoy's secrets do not tell them".into());
+        secrets =
+            Err("its certificates are mounted as files: Envoy's secrets do not tell them".into());
     }
     Ok((secrets, matchers))
 }
@@ -99,7 +122,10 @@ async fn attempt_one(
 async fn fetch(forward: &mut Forward, path: &str) -> Result<Reading<Value>, ClusterError> {
     let answer = forward.get(path).await?;
     if answer.status != 200 {
-        return Ok(Err(format!("GET {path} on its admin port answered {}", answer.status)));
+        return Ok(Err(format!(
+            "GET {path} on its admin port answered {}",
+            answer.status
+        )));
     }
     Ok(serde_json::from_slice(&answer.body).map_err(|e| format!("its dump is not JSON: {e}")))
 }

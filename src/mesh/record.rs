@@ -19,12 +19,22 @@ pub const PREVIOUS_INJECTION: &str = "rootshift.dev/previous-injection";
 /// The roots recorded at the start, if a migration was ever started here.
 pub async fn root_at_start(cluster: &Cluster) -> Result<Option<Bundle>, MeshError> {
     let kind = cluster.kind("configmaps").await?;
-    let Some(found) = cluster.get(&kind, Some(names::ISTIO_SYSTEM), CONFIG_MAP).await? else { return Ok(None) };
-    let Some(text) = found.value()["data"][ROOT_AT_START].as_str() else { return Ok(None) };
+    let Some(found) = cluster
+        .get(&kind, Some(names::ISTIO_SYSTEM), CONFIG_MAP)
+        .await?
+    else {
+        return Ok(None);
+    };
+    let Some(text) = found.value()["data"][ROOT_AT_START].as_str() else {
+        return Ok(None);
+    };
     let (certs, issues) = certs_from_pem(text);
     if certs.is_empty() || !issues.is_empty() {
         return Err(MeshError::Unreadable {
-            object: format!("ConfigMap {}/{CONFIG_MAP}, key `{ROOT_AT_START}`", names::ISTIO_SYSTEM),
+            object: format!(
+                "ConfigMap {}/{CONFIG_MAP}, key `{ROOT_AT_START}`",
+                names::ISTIO_SYSTEM
+            ),
             reason: "holds something that is not a certificate".into(),
         });
     }

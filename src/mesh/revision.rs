@@ -71,11 +71,18 @@ pub fn istiod_name(revision: &str) -> String {
 
 /// Istio's naming of a revision's objects: the bare name belongs to `default`.
 pub fn with_revision(base: &str, revision: &str) -> String {
-    if revision == "default" || revision.is_empty() { base.to_owned() } else { format!("{base}-{revision}") }
+    if revision == "default" || revision.is_empty() {
+        base.to_owned()
+    } else {
+        format!("{base}-{revision}")
+    }
 }
 
 /// Reads every revision that has an istiod Deployment.
-pub async fn read_all(cluster: &Cluster, injection: &Injection) -> Result<Vec<Revision>, MeshError> {
+pub async fn read_all(
+    cluster: &Cluster,
+    injection: &Injection,
+) -> Result<Vec<Revision>, MeshError> {
     let deployments = cluster.kind("deployments.apps").await?;
     let config_maps = cluster.kind("configmaps").await?;
     let pods = cluster.kind("pods").await?;
@@ -87,7 +94,11 @@ pub async fn read_all(cluster: &Cluster, injection: &Injection) -> Result<Vec<Re
     )?;
     let mut out = Vec::new();
     for deployment in &found {
-        let name = deployment.labels().get(names::REV).cloned().unwrap_or_else(|| "default".into());
+        let name = deployment
+            .labels()
+            .get(names::REV)
+            .cloned()
+            .unwrap_or_else(|| "default".into());
         let mesh_name = with_revision("istio", &name);
         let values_name = with_revision("istio-sidecar-injector", &name);
         let (mesh, values) = futures::try_join!(
@@ -99,16 +110,23 @@ pub async fn read_all(cluster: &Cluster, injection: &Injection) -> Result<Vec<Re
         let ready = running
             .iter()
             .filter(|p| p.labels().get(names::REV).map_or("default", String::as_str) == name)
-            .filter(|p| p.value().pointer("/metadata/deletionTimestamp").is_none() && pods::is_ready(p.value()))
+            .filter(|p| {
+                p.value().pointer("/metadata/deletionTimestamp").is_none()
+                    && pods::is_ready(p.value())
+            })
             .count();
-        out.push(revision(&name, deployment, &mesh, &values, ready, injection));
+        out.push(revision(
+            &name, deployment, &mesh, &values, ready, injection,
+        ));
     }
     out.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(out)
 }
 
 fn parse(object: Option<&Object>, name: &str, key: &str) -> Result<Value, MeshError> {
-    let Some(text) = object.and_then(|o| o.value()["data"][key].as_str()) else { return Ok(Value::Null) };
+    let Some(text) = object.and_then(|o| o.value()["data"][key].as_str()) else {
+        return Ok(Value::Null);
+    };
     serde_saphyr::from_str(text).map_err(|e| MeshError::Unreadable {
         object: format!("ConfigMap {}/{name}, key `{key}`", names::ISTIO_SYSTEM),
         reason: e.to_string(),
@@ -127,7 +145,10 @@ fn revision(
     let metadata = &mesh["defaultConfig"]["proxyMetadata"];
     let text = |v: &Value| v.as_str().map(str::to_owned);
     let certificates = mesh["caCertificates"].as_array().into_iter().flatten();
-    let pem: Vec<_> = certificates.filter_map(|c| c["pem"].as_str()).flat_map(|p| certs_from_pem(p).0).collect();
+    let pem: Vec<_> = certificates
+        .filter_map(|c| c["pem"].as_str())
+        .flat_map(|p| certs_from_pem(p).0)
+        .collect();
     let provider = text(&metadata["CA_PROVIDER"]);
     let address = text(&metadata["CA_ADDR"])
         .or_else(|| text(&values["global"]["caAddress"]))
@@ -136,9 +157,18 @@ fn revision(
     Revision {
         name: name.to_owned(),
         ready,
-        wanted: deployment.value().pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1) as usize,
+        wanted: deployment
+            .value()
+            .pointer("/spec/replicas")
+            .and_then(Value::as_u64)
+            .unwrap_or(1) as usize,
         trust_domain: text(&mesh["trustDomain"]).unwrap_or_else(|| "cluster.local".into()),
-        aliases: mesh["trustDomainAliases"].as_array().into_iter().flatten().filter_map(text).collect(),
+        aliases: mesh["trustDomainAliases"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(text)
+            .collect(),
         ca_certificates: Bundle::from_certs(pem),
         multi_root: env("ISTIO_MULTIROOT_MESH").as_deref() == Some("true"),
         xds_agent: metadata["PROXY_CONFIG_XDS_AGENT"].as_str() == Some("true"),
@@ -160,7 +190,9 @@ fn signer(provider: Option<&str>, address: &str) -> CaEndpoint {
 }
 
 fn istiod_env(deployment: &Value, key: &str) -> Option<String> {
-    let containers = deployment.pointer("/spec/template/spec/containers")?.as_array()?;
+    let containers = deployment
+        .pointer("/spec/template/spec/containers")?
+        .as_array()?;
     containers
         .iter()
         .flat_map(|c| c["env"].as_array().into_iter().flatten())
@@ -171,9 +203,14 @@ fn istiod_env(deployment: &Value, key: &str) -> Option<String> {
 /// istiod writes the root of its own serving certificate into the webhooks of its own revision, and
 /// only there: the one place that tells two revisions apart.
 fn istiod_root(name: &str, injection: &Injection) -> Reading<Bundle> {
-    let mut bundles = injection.of_revision(name).filter_map(|w| w.ca_bundle.clone()).filter(|b| !b.is_empty());
+    let mut bundles = injection
+        .of_revision(name)
+        .filter_map(|w| w.ca_bundle.clone())
+        .filter(|b| !b.is_empty());
     let Some(encoded) = bundles.next() else {
-        return Err(format!("no webhook of revision `{name}` carries its istiod's root"));
+        return Err(format!(
+            "no webhook of revision `{name}` carries its istiod's root"
+        ));
     };
     let text = base64::engine::general_purpose::STANDARD
         .decode(encoded.trim())
@@ -182,7 +219,9 @@ fn istiod_root(name: &str, injection: &Injection) -> Reading<Bundle> {
         .ok_or_else(|| format!("the caBundle in the webhook of revision `{name}` is not PEM"))?;
     let (certs, _) = certs_from_pem(&text);
     if certs.is_empty() {
-        return Err(format!("the caBundle in the webhook of revision `{name}` holds no certificate"));
+        return Err(format!(
+            "the caBundle in the webhook of revision `{name}` holds no certificate"
+        ));
     }
     Ok(Bundle::from_certs(certs))
 }

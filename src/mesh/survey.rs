@@ -28,7 +28,10 @@ pub struct SurveyOptions {
 
 impl Default for SurveyOptions {
     fn default() -> Self {
-        Self { read: ReadOptions::default(), settle: Duration::from_secs(30) }
+        Self {
+            read: ReadOptions::default(),
+            settle: Duration::from_secs(30),
+        }
     }
 }
 
@@ -97,13 +100,21 @@ impl Survey {
     /// # Errors
     /// When pods, namespaces or webhooks cannot be listed. A proxy that cannot be read is no error
     /// but a verdict of unknown.
-    pub async fn take(cluster: &Cluster, cas: &[NamedCa], options: &SurveyOptions) -> Result<Self, MeshError> {
+    pub async fn take(
+        cluster: &Cluster,
+        cas: &[NamedCa],
+        options: &SurveyOptions,
+    ) -> Result<Self, MeshError> {
         let deadline = tokio::time::Instant::now() + options.settle;
         let mut known: BTreeMap<String, ProxyReading> = BTreeMap::new();
         loop {
             let listing = Listing::take(cluster).await?;
-            let missing: Vec<ProxyPod> =
-                listing.proxies.iter().filter(|p| !known.contains_key(&p.uid)).cloned().collect();
+            let missing: Vec<ProxyPod> = listing
+                .proxies
+                .iter()
+                .filter(|p| !known.contains_key(&p.uid))
+                .cloned()
+                .collect();
             let nothing_new = missing.is_empty();
             let in_time = tokio::time::Instant::now() < deadline;
             let mut starting = 0;
@@ -128,27 +139,40 @@ impl Survey {
 
     /// The proxies of one namespace.
     pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Proxy> {
-        self.proxies.iter().filter(move |p| p.pod().namespace == namespace)
+        self.proxies
+            .iter()
+            .filter(move |p| p.pod().namespace == namespace)
     }
 
     /// Everything that keeps a verdict about the whole mesh from being given, as lines.
     pub fn unknowns(&self) -> Vec<String> {
         let proxies = self.proxies.iter().filter_map(|p| {
             let pod = p.pod();
-            p.verdict.unknown().map(|reason| format!("{}.{} unknown: {reason}", pod.name, pod.namespace))
+            p.verdict
+                .unknown()
+                .map(|reason| format!("{}.{} unknown: {reason}", pod.name, pod.namespace))
         });
-        let pods = self.unjudged.iter().map(|u| format!("{}.{} unknown: {}", u.pod, u.namespace, u.reason));
+        let pods = self
+            .unjudged
+            .iter()
+            .map(|u| format!("{}.{} unknown: {}", u.pod, u.namespace, u.reason));
         proxies.chain(pods).collect()
     }
 
     /// Namespaces that have a proxy or whose labels ask for injection.
     pub fn meshed_namespaces(&self) -> BTreeSet<String> {
-        let mut all: BTreeSet<String> = self.proxies.iter().map(|p| p.pod().namespace.clone()).collect();
+        let mut all: BTreeSet<String> = self
+            .proxies
+            .iter()
+            .map(|p| p.pod().namespace.clone())
+            .collect();
         let none = Labels::new();
         all.extend(
             self.namespaces
                 .iter()
-                .filter(|(name, labels)| self.injection.injector(name, labels, &none) != Injector::Nobody)
+                .filter(|(name, labels)| {
+                    self.injection.injector(name, labels, &none) != Injector::Nobody
+                })
                 .map(|(name, _)| name.clone()),
         );
         all
@@ -169,15 +193,20 @@ struct Listing {
 
 impl Listing {
     async fn take(cluster: &Cluster) -> Result<Self, MeshError> {
-        let (pod_kind, namespace_kind) = (cluster.kind("pods").await?, cluster.kind("namespaces").await?);
+        let (pod_kind, namespace_kind) = (
+            cluster.kind("pods").await?,
+            cluster.kind("namespaces").await?,
+        );
         let everything = Selector::default();
         let (pod_list, namespace_list) = futures::try_join!(
             cluster.list(&pod_kind, None, &everything),
             cluster.list(&namespace_kind, None, &everything)
         )?;
         let injection = Injection::read(cluster).await?;
-        let namespaces: BTreeMap<String, Labels> =
-            namespace_list.iter().map(|n| (n.name().to_owned(), n.labels())).collect();
+        let namespaces: BTreeMap<String, Labels> = namespace_list
+            .iter()
+            .map(|n| (n.name().to_owned(), n.labels()))
+            .collect();
         let mut out = Self {
             proxies: Vec::new(),
             skipped: Vec::new(),
@@ -191,7 +220,8 @@ impl Listing {
         for pod in &pod_list {
             out.add(pod);
         }
-        out.proxies.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        out.proxies
+            .sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         out.unjudged.sort();
         Ok(out)
     }
@@ -231,25 +261,37 @@ impl Listing {
     /// while the webhook was down. Its traffic is plain text, and a strict peer refuses it.
     fn lacks_proxy(&self, pod: &Object) -> Option<String> {
         let value = pod.value();
-        let flag = |pointer: &str| value.pointer(pointer).and_then(serde_json::Value::as_bool) == Some(true);
+        let flag = |pointer: &str| {
+            value.pointer(pointer).and_then(serde_json::Value::as_bool) == Some(true)
+        };
         let ended = matches!(
-            value.pointer("/status/phase").and_then(serde_json::Value::as_str),
+            value
+                .pointer("/status/phase")
+                .and_then(serde_json::Value::as_str),
             Some("Succeeded" | "Failed")
         );
-        let declined = pod.annotations().get(names::INJECT).is_some_and(|v| v == "false");
-        if ended || declined || flag("/spec/hostNetwork") || value.pointer("/metadata/deletionTimestamp").is_some() {
+        let declined = pod
+            .annotations()
+            .get(names::INJECT)
+            .is_some_and(|v| v == "false");
+        if ended
+            || declined
+            || flag("/spec/hostNetwork")
+            || value.pointer("/metadata/deletionTimestamp").is_some()
+        {
             return None;
         }
         let namespace = pod.namespace()?;
         let labels = self.namespaces.get(namespace)?;
         match self.injection.injector(namespace, labels, pod.labels()) {
             Injector::Nobody => None,
-            Injector::Revision(revision) => {
-                Some(format!("should have a sidecar of revision `{revision}` and has none"))
-            }
-            Injector::Several(revisions) => {
-                Some(format!("should have a sidecar, of one of {}, and has none", revisions.join(", ")))
-            }
+            Injector::Revision(revision) => Some(format!(
+                "should have a sidecar of revision `{revision}` and has none"
+            )),
+            Injector::Several(revisions) => Some(format!(
+                "should have a sidecar, of one of {}, and has none",
+                revisions.join(", ")
+            )),
         }
     }
 
@@ -259,7 +301,10 @@ impl Listing {
             .proxies
             .iter()
             .filter_map(|pod| known.get(&pod.uid))
-            .map(|reading| Proxy { reading: reading.clone(), verdict: Verdict::of(reading, cas, now) })
+            .map(|reading| Proxy {
+                reading: reading.clone(),
+                verdict: Verdict::of(reading, cas, now),
+            })
             .collect();
         Survey {
             taken_at: now,

@@ -82,12 +82,23 @@ impl Verdict {
             Err(reason) => (Err(reason.clone()), Err(reason.clone())),
         };
         let roots = stores.as_ref().map_err(Clone::clone).map(|stores| {
-            let all = stores.iter().fold(Bundle::default(), |all, store| all.union(&store.all()));
-            all.certs().map(|c| (c.sha256(), ca::name_of(c, cas))).collect()
+            let all = stores
+                .iter()
+                .fold(Bundle::default(), |all, store| all.union(&store.all()));
+            all.certs()
+                .map(|c| (c.sha256(), ca::name_of(c, cas)))
+                .collect()
         });
-        let leaf = chains.as_ref().ok().and_then(|chains| chains.first()).and_then(|chain| chain.first());
+        let leaf = chains
+            .as_ref()
+            .ok()
+            .and_then(|chains| chains.first())
+            .and_then(|chain| chain.first());
         Self {
-            trusts: cas.iter().map(|ca| (ca.name.clone(), trusts_all(&stores, ca, now))).collect(),
+            trusts: cas
+                .iter()
+                .map(|ca| (ca.name.clone(), trusts_all(&stores, ca, now)))
+                .collect(),
             roots,
             signer: signer(&chains, &stores, cas, now),
             identity: identity(&chains, reading),
@@ -117,14 +128,19 @@ impl Verdict {
 fn trusts_all(stores: &Reading<Vec<TrustStore>>, ca: &NamedCa, now: Timestamp) -> Trust {
     let stores = match stores {
         Ok(stores) => stores,
-        Err(reason) => return Trust::Unknown { reason: reason.clone() },
+        Err(reason) => {
+            return Trust::Unknown {
+                reason: reason.clone(),
+            };
+        }
     };
     let mut worst = None;
     for store in stores {
         let verdict = match store {
             TrustStore::Bundle(bundle) => pki::trusts(bundle, ca, now),
             TrustStore::PerDomain(_) => Trust::Unknown {
-                reason: "it has a bundle for each trust domain: ask about a peer, not about a root".into(),
+                reason: "it has a bundle for each trust domain: ask about a peer, not about a root"
+                    .into(),
             },
         };
         if !verdict.is_yes() {
@@ -132,7 +148,9 @@ fn trusts_all(stores: &Reading<Vec<TrustStore>>, ca: &NamedCa, now: Timestamp) -
         }
         worst.get_or_insert(verdict);
     }
-    worst.unwrap_or_else(|| Trust::Unknown { reason: "it shows no trust bundle".into() })
+    worst.unwrap_or_else(|| Trust::Unknown {
+        reason: "it shows no trust bundle".into(),
+    })
 }
 
 fn signer(
@@ -143,9 +161,16 @@ fn signer(
 ) -> Signer {
     let chains = match chains {
         Ok(chains) => chains,
-        Err(reason) => return Signer::Unknown { reason: reason.clone() },
+        Err(reason) => {
+            return Signer::Unknown {
+                reason: reason.clone(),
+            };
+        }
     };
-    let pool = stores.iter().flatten().fold(Bundle::default(), |all, store| all.union(&store.all()));
+    let pool = stores
+        .iter()
+        .flatten()
+        .fold(Bundle::default(), |all, store| all.union(&store.all()));
     let mut verdicts: Vec<Signer> = Vec::new();
     for chain in chains {
         let verdict = pki::signer(chain, cas, &pool, now);
@@ -155,14 +180,21 @@ fn signer(
     }
     match verdicts.len() {
         1 => verdicts.remove(0),
-        0 => Signer::Unknown { reason: "it shows no certificate".into() },
-        _ => Signer::Unknown { reason: "it holds several certificates of different signers".into() },
+        0 => Signer::Unknown {
+            reason: "it shows no certificate".into(),
+        },
+        _ => Signer::Unknown {
+            reason: "it holds several certificates of different signers".into(),
+        },
     }
 }
 
 fn identity(chains: &Reading<Vec<Vec<Cert>>>, reading: &ProxyReading) -> Reading<SpiffeId> {
     let chains = chains.as_ref().map_err(Clone::clone)?;
-    let leaf = chains.first().and_then(|c| c.first()).ok_or("it shows no certificate")?;
+    let leaf = chains
+        .first()
+        .and_then(|c| c.first())
+        .ok_or("it shows no certificate")?;
     let id = leaf.spiffe_id().map_err(|e| e.to_string())?;
     let pod = &reading.pod;
     if id.namespace != pod.namespace || id.service_account != pod.service_account {

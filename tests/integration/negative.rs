@@ -1,1 +1,275 @@
-//! negative
+//! Broken orders, on scripts that use only plain words: the guard is on the effect. Each is refused;
+//! waived, it is an outage that is counted, for just the pairs that the refusal had named.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::{Program, Ran, rootshift};
+
+const MESH: &str = "
+title: a small mesh
+speed: 100
+fleet_id: twin-project
+namespaces:
+  shop:
+    injection: enabled
+    workloads: [{name: web, kind: Deployment, replicas: 2}, {name: cart, kind: StatefulSet, replicas: 2}]
+  pay:
+    injection: enabled
+    workloads: [{name: api, kind: Deployment, replicas: 1}, {name: audit, kind: DaemonSet}]
+gateways:
+  - {name: istio-ingressgateway}
+";
+
+/// Straight to a revision that Mesh CA signs for.
+const STRAIGHT: &str = r#"
+//! Relabel a namespace to a Mesh CA revision.
+//! mutates: true
+fn main(p) {
+    let t = mesh::connect().target();
+    let ended = shell::run(["asmcli", "install", "--kubeconfig", t.kubeconfig, "--context", t.context, "--fleet_id", "twin-project",
+        "--enable_all", "--ca", "mesh_ca", "--option", "ca-migration-meshca", "--revision_name", "straight", "--output_dir", fs::temp_dir()]);
+    assert(ended.code == 0, ended.stderr);
+    cluster::label("namespace", "pay", #{ "istio.io/rev": "straight", "istio-injection": () });
+    for w in workload::list("pay") {
+        workload::restart(w.kind, "pay", w.name);
+        workload::wait(w.kind, "pay", w.name, #{ timeout: 120 });
+    }
+}
+"#;
+
+fn on_mesh(name: &str, script: &str, mesh: &str) -> Program {
+    rootshift(&format!("run {name} --twin=mesh.yaml -o jsonl"))
+        .file(name, script.trim_start())
+        .file("mesh.yaml", mesh)
+}
+
+/// The pairs that the first answer of a gate named, as `CLIENT → SERVER`.
+fn named_pairs(ran: &Ran, code: &str, verdict: &str) -> BTreeSet<String> {
+    let events = ran.events();
+    let gate = events
+        .iter()
+        .find(|e| e["event"] == "gate" && e["code"] == code && e["verdict"] == verdict)
+        .unwrap_or_else(|| panic!("no {verdict} {code} in {}", ran.stdout));
+    let evidence = gate["evidence"].as_array().unwrap();
+    evidence
+        .iter()
+        .filter_map(Value::as_str)
+        .filter_map(|line| line.split_once(": ").map(|(pair, _)| pair))
+        .filter(|pair| pair.contains(" → "))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The pairs of workloads that real handshakes failed between.
+fn failed_pairs(ran: &Ran) -> BTreeSet<String> {
+    let finished = ran.finished();
+    let pairs = finished["handshakes"]["pairs"].as_array().unwrap();
+    pairs
+        .iter()
+        .filter(|p| p["failed"].as_u64() > Some(0))
+        .map(|p| {
+            format!(
+                "{} → {}",
+                p["client"].as_str().unwrap(),
+                p["server"].as_str().unwrap()
+            )
+        })
+        .collect()
+}
+
+fn failed(ran: &Ran) -> u64 {
+    ran.finished()["handshakes"]["failed"].as_u64().unwrap()
+}
+
+#[test]
+fn straight_to_mesh_ca_is_refused_and_waived_breaks_just_the_pairs_that_were_named() {
+    let refused = on_mesh("straight.rhai", STRAIGHT, MESH).run().code(3);
+    assert_eq!(refused.finished()["outcome"], "refused");
+    assert_eq!(failed(&refused), 0, "nothing was moved");
+    let named = named_pairs(&refused, "RS101", "refused");
+    assert!(
+        named.contains("shop/web → pay/api") && named.contains("pay/api → shop/web"),
+        "{named:?}"
+    );
+    assert!(
+        named.contains("istio-system/istio-ingressgateway → pay/api"),
+        "{named:?}"
+    );
+    assert!(!named.contains("shop/web → shop/cart"), "{named:?}");
+
+    let waived = on_mesh("straight.rhai", STRAIGHT, MESH)
+        .args("--waive RS101=test")
+        .run()
+        .code(3);
+    assert_eq!(waived.finished()["outcome"], "failed");
+    assert!(failed(&waived) > 0);
+    assert_eq!(named_pairs(&waived, "RS101", "waived"), named);
+    assert_eq!(failed_pairs(&waived), named);
+}
+
+/// (e) All roots right, and the new trust domain known to nobody.
+#[test]
+fn a_trust_domain_without_aliases_is_refused_before_phase_2_and_waived_breaks_what_was_named() {
+    let mesh = format!("{MESH}aliases: false\nparams: {{through: sign, fleet_id: twin-project}}\n");
+    let stock = |flags: &str| {
+        rootshift(&format!(
+            "run citadel-to-meshca --twin=mesh.yaml -o jsonl {flags}"
+        ))
+        .file("mesh.yaml", &mesh)
+    };
+    let refused = stock("").run().code(3);
+    assert_eq!(refused.finished()["outcome"], "refused");
+    assert_eq!(failed(&refused), 0);
+    let named = named_pairs(&refused, "RS101", "refused");
+    assert!(!named.is_empty());
+    let events = refused.events();
+    let started: Vec<&str> = events
+        .iter()
+        .filter(|e| e["event"] == "step_started")
+        .filter_map(|e| e["name"].as_str())
+        .collect();
+    assert!(
+        started.iter().any(|s| s.starts_with("phase 2")),
+        "phase 1 is safe: {started:?}"
+    );
+
+    let waived = stock("--waive RS101=test").run().code(3);
+    assert_eq!(waived.finished()["outcome"], "failed");
+    let broken = failed_pairs(&waived);
+    assert!(
+        named.is_subset(&broken),
+        "named {named:?}, broken {broken:?}"
+    );
+    let all_named: BTreeSet<String> = waived
+        .events()
+        .iter()
+        .filter(|e| e["event"] == "gate" && e["code"] == "RS101")
+        .flat_map(|e| e["evidence"].as_array().cloned().unwrap_or_default())
+        .filter_map(|l| {
+            l.as_str()
+                .and_then(|l| l.split_once(": "))
+                .map(|(pair, _)| pair.to_owned())
+        })
+        .filter(|pair| pair.contains(" → "))
+        .collect();
+    assert_eq!(broken, all_named);
+}
+
+/// (b) The CA secrets go while a namespace still depends on them.
+const TOO_EARLY: &str = r#"
+//! Delete the CA secrets with one namespace on the Mesh CA revision.
+//! mutates: true
+import "mesh/canary" as canary;
+import "mesh/install" as install;
+
+fn main(p) {
+    let m = mesh::connect();
+    let p = #{ namespaces: [], output_dir: "", fleet_id: "twin-project", timeout: 120, overlays: [],
+               ca_cert: "", ca_key: "", root_cert: "", cert_chain: "" };
+    install::revision(m, p, "r1", "citadel");
+    canary::move_namespaces(m, p, "r1", ["r1"]);
+    install::revision(m, p, "r2", "mesh_ca");
+    canary::move_namespace(m, p, "pay", "r2", ["r2"]);
+    step "delete" {
+        cluster::delete("secret", "istio-system", "cacerts", #{ ignore_missing: true });
+        cluster::delete("secret", "istio-system", "istio-ca-secret");
+    }
+    step "restart istiod" {
+        for name in ["istiod-r1"] {
+            workload::restart("Deployment", "istio-system", name);
+            workload::wait("Deployment", "istio-system", name, #{ timeout: 120 });
+        }
+    }
+    step "restart a workload" {
+        workload::restart("Deployment", "shop", "web");
+        workload::wait("Deployment", "shop", "web", #{ timeout: 120 });
+    }
+}
+"#;
+
+fn last_step(ran: &Ran) -> String {
+    let events = ran.events();
+    let last = events
+        .iter()
+        .rfind(|e| e["event"] == "step_started")
+        .unwrap();
+    last["name"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn ca_secrets_that_are_still_needed_stay_and_waived_the_damage_is_counted() {
+    let run = |flags: &str| {
+        on_mesh("early.rhai", TOO_EARLY, MESH)
+            .args(flags)
+            .run()
+            .code(3)
+    };
+
+    let refused = run("");
+    assert_eq!(refused.finished()["outcome"], "refused");
+    assert_eq!(
+        (failed(&refused), last_step(&refused).as_str()),
+        (0, "delete")
+    );
+    assert_eq!(refused.finished()["failure"]["code"], "RS201");
+
+    let restart = run("--waive RS201=test --waive RS202=test");
+    assert_eq!(
+        (failed(&restart), last_step(&restart).as_str()),
+        (0, "restart istiod")
+    );
+    assert_eq!(restart.finished()["failure"]["code"], "RS203");
+
+    let workload = run("--waive RS201=test --waive RS202=test --waive RS203=test");
+    assert_eq!(last_step(&workload), "restart a workload");
+    assert_eq!(workload.finished()["failure"]["code"], "RS101");
+
+    let waived = run("--waive RS201=test --waive RS202=test --waive RS203=test --waive RS101=test");
+    assert_eq!(waived.finished()["outcome"], "failed");
+    assert!(failed(&waived) > 0);
+}
+
+/// What serves a revision in use is not removed.
+#[test]
+fn istiod_of_a_revision_in_use_is_not_removed() {
+    let script = r#"
+//! Remove what serves the mesh.
+//! mutates: true
+fn main(p) {
+    cluster::delete("deployment", "istio-system", "istiod");
+}
+"#;
+    let ran = on_mesh("remove.rhai", script, MESH).run().code(3);
+    assert_eq!(ran.finished()["failure"]["code"], "RS204");
+}
+
+/// A revision that does not exist would leave the namespace without proxies, silently.
+#[test]
+fn a_namespace_is_not_labelled_for_a_revision_that_is_not_there() {
+    let script = r#"
+//! Relabel to nothing.
+//! mutates: true
+fn main(p) {
+    cluster::label("namespace", "shop", #{ "istio.io/rev": "nosuch", "istio-injection": () });
+}
+"#;
+    let ran = on_mesh("label.rhai", script, MESH).run().code(3);
+    assert_eq!(ran.finished()["failure"]["code"], "RS102");
+}
+
+/// An unreadable proxy stops whatever would change the mesh.
+#[test]
+fn nothing_is_restarted_while_one_proxy_is_unreadable() {
+    let script = r#"
+//! Restart.
+//! mutates: true
+fn main(p) {
+    workload::restart("Deployment", "shop", "web");
+}
+"#;
+    let mesh = format!("{MESH}faults:\n  admin: [{{pods: pay/api, mode: refuse}}]\n");
+    let ran = on_mesh("restart.rhai", script, &mesh).run().code(3);
+    assert_eq!(ran.finished()["failure"]["code"], "RS103");
+}

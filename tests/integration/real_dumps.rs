@@ -13,7 +13,9 @@ use rootshift::pki::{Bundle, Cert, NamedCa, Signer, SpiffeId};
 use serde_json::Value;
 
 fn text(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/real").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/real")
+        .join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
@@ -23,7 +25,12 @@ fn json(name: &str) -> Value {
 
 fn cas() -> Vec<NamedCa> {
     [("CITADEL", "citadel-root.crt"), ("MESHCA", "meshroot.crt")]
-        .map(|(name, file)| NamedCa::new(name, Bundle::from_certs([Cert::from_pem(&text(file)).unwrap()])))
+        .map(|(name, file)| {
+            NamedCa::new(
+                name,
+                Bundle::from_certs([Cert::from_pem(&text(file)).unwrap()]),
+            )
+        })
         .into()
 }
 
@@ -39,7 +46,11 @@ fn reading(file: &str, service_account: &str) -> ProxyReading {
             name: "pod".into(),
             uid: "1".into(),
             kind: ProxyKind::Sidecar,
-            workload: Workload { kind: "Deployment".into(), namespace: "pay".into(), name: "w".into() },
+            workload: Workload {
+                kind: "Deployment".into(),
+                namespace: "pay".into(),
+                name: "w".into(),
+            },
             service_account: service_account.into(),
             revision: None,
             admin_port: 15000,
@@ -73,8 +84,10 @@ fn each_dump_of_a_real_proxy_gets_the_verdict_that_openssl_gave() {
         let account = file.split('-').nth(1).unwrap();
 
         let verdict = Verdict::of(&reading(file, account), &cas(), then());
-        let trusted: Vec<&str> =
-            ["CITADEL", "MESHCA"].into_iter().filter(|ca| verdict.trusts(ca)).collect();
+        let trusted: Vec<&str> = ["CITADEL", "MESHCA"]
+            .into_iter()
+            .filter(|ca| verdict.trusts(ca))
+            .collect();
         assert_eq!(trusted, wanted, "{file}");
         assert!(
             matches!(&verdict.signer, Signer::By { ca, .. } if ca == ca_of(signer)),
@@ -82,7 +95,11 @@ fn each_dump_of_a_real_proxy_gets_the_verdict_that_openssl_gave() {
             verdict.signer
         );
         assert_eq!(verdict.unknown(), None, "{file}");
-        assert_eq!(verdict.identity.as_ref().unwrap().service_account, account, "{file}");
+        assert_eq!(
+            verdict.identity.as_ref().unwrap().service_account,
+            account,
+            "{file}"
+        );
         assert_eq!(verdict.expiry, Some(Expiry::Ok), "{file}");
         judged += 1;
     }
@@ -92,15 +109,26 @@ fn each_dump_of_a_real_proxy_gets_the_verdict_that_openssl_gave() {
 #[test]
 fn the_same_dumps_are_judged_by_time() {
     let late: Timestamp = "2026-11-25T05:00:00Z".parse().unwrap();
-    let verdict = Verdict::of(&reading("pay-sleep-meshca-only.json", "sleep"), &cas(), late);
+    let verdict = Verdict::of(
+        &reading("pay-sleep-meshca-only.json", "sleep"),
+        &cas(),
+        late,
+    );
     assert_eq!(verdict.expiry, Some(Expiry::Expired));
 }
 
 #[test]
 fn a_certificate_of_another_service_account_is_no_identity() {
-    let verdict = Verdict::of(&reading("pay-sleep-meshca-only.json", "httpbin"), &cas(), then());
+    let verdict = Verdict::of(
+        &reading("pay-sleep-meshca-only.json", "httpbin"),
+        &cas(),
+        then(),
+    );
     let reason = verdict.identity.unwrap_err();
-    assert!(reason.contains("spiffe://cluster.local/ns/pay/sa/sleep"), "{reason}");
+    assert!(
+        reason.contains("spiffe://cluster.local/ns/pay/sa/sleep"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -115,8 +143,14 @@ fn a_whole_dump_of_a_real_proxy_tells_whom_it_accepts() {
         Accepts::No("spiffe://cluster.local/*".into())
     );
     // The prefix ends with a slash: a domain that merely begins alike is another one.
-    assert!(matches!(matchers.inbound.accepts(&id("cluster.localhost")), Accepts::No(_)));
-    assert_eq!(matchers.outbound.accepts(&id("cluster.local")), Accepts::Yes);
+    assert!(matches!(
+        matchers.inbound.accepts(&id("cluster.localhost")),
+        Accepts::No(_)
+    ));
+    assert_eq!(
+        matchers.outbound.accepts(&id("cluster.local")),
+        Accepts::Yes
+    );
     assert_eq!(
         matchers.outbound.accepts(&id("lab.svc.id.goog")),
         Accepts::No("spiffe://cluster.local/ns/pay/sa/httpbin".into())
@@ -127,7 +161,10 @@ fn a_whole_dump_of_a_real_proxy_tells_whom_it_accepts() {
 #[test]
 fn a_dump_without_listeners_is_unknown_and_not_permissive() {
     let secrets_only = json("pay-sleep-meshca-only.json");
-    assert_eq!(matchers::matchers(&[&secrets_only]).unwrap_err(), "the dump shows no listeners");
+    assert_eq!(
+        matchers::matchers(&[&secrets_only]).unwrap_err(),
+        "the dump shows no listeners"
+    );
 }
 
 #[test]
@@ -139,7 +176,9 @@ fn pods_of_the_real_injector_are_told_apart() {
     ] {
         let list: Value = serde_saphyr::from_str(&text(file)).unwrap();
         let pod = list["items"].get(0).cloned().unwrap_or(list);
-        let PodClass::Proxy(proxy) = pods::classify(&Object::new(pod)) else { panic!("{file}: no proxy") };
+        let PodClass::Proxy(proxy) = pods::classify(&Object::new(pod)) else {
+            panic!("{file}: no proxy")
+        };
         assert_eq!(proxy.kind, kind, "{file}");
         assert!(proxy.ready, "{file}");
         assert_eq!(proxy.admin_port, 15000, "{file}");

@@ -44,7 +44,10 @@ impl Mesh {
     }
 
     fn ask(&self, gate: Gate, findings: &[Finding]) -> Reply<()> {
-        self.world.gatekeeper().ask(gate, findings).map_err(|refusal| kit::fail(refused(&refusal)))
+        self.world
+            .gatekeeper()
+            .ask(gate, findings)
+            .map_err(|refusal| kit::fail(refused(&refusal)))
     }
 }
 
@@ -62,7 +65,10 @@ pub(super) fn failure(error: MeshError) -> Failure {
 }
 
 fn refused(refusal: &Refusal) -> Failure {
-    let mut failure = Failure::refused(refusal.code.clone(), format!("{}: {}", refusal.code, negated(&refusal.title)));
+    let mut failure = Failure::refused(
+        refusal.code.clone(),
+        format!("{}: {}", refusal.code, negated(&refusal.title)),
+    );
     failure.evidence.clone_from(&refusal.evidence);
     failure.hint = Some(refusal.hint.clone());
     failure
@@ -114,8 +120,11 @@ mod words {
     /// ```
     #[rhai_fn(return_raw, volatile)]
     pub fn connect(ctx: NativeCallContext, options: Map) -> Reply<Mesh> {
-        let given: ConnectOptions =
-            kit::options("mesh::connect", options, &["read_timeout", "settle", "concurrency"])?;
+        let given: ConnectOptions = kit::options(
+            "mesh::connect",
+            options,
+            &["read_timeout", "settle", "concurrency"],
+        )?;
         let world = World::of(&ctx)?;
         let mut options = SurveyOptions::default();
         if let Some(seconds) = given.read_timeout {
@@ -127,7 +136,11 @@ mod words {
         if let Some(concurrency) = given.concurrency {
             options.read.concurrency = concurrency.max(1);
         }
-        Ok(Mesh { cluster: world.cluster()?, world, options })
+        Ok(Mesh {
+            cluster: world.cluster()?,
+            world,
+            options,
+        })
     }
 
     /// Every proxy, by namespace and name, with what it holds and what that means.
@@ -143,7 +156,12 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn proxies(mesh: &mut Mesh) -> Reply<Array> {
         let view = mesh.view()?;
-        Ok(view.survey.proxies.iter().map(|p| shape::proxy(p, &view.cas).into()).collect())
+        Ok(view
+            .survey
+            .proxies
+            .iter()
+            .map(|p| shape::proxy(p, &view.cas).into())
+            .collect())
     }
 
     /// Pods that belong to the mesh and could not be judged: `#{namespace, pod, reason}` each.
@@ -153,7 +171,13 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn unjudged(mesh: &mut Mesh) -> Reply<Array> {
-        Ok(mesh.view()?.survey.unjudged.iter().map(|u| shape::unjudged(u).into()).collect())
+        Ok(mesh
+            .view()?
+            .survey
+            .unjudged
+            .iter()
+            .map(|u| shape::unjudged(u).into())
+            .collect())
     }
 
     /// Namespaces that have proxies or ask for them: `#{name, revision, revisions}` each, where
@@ -192,7 +216,11 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn revisions(mesh: &mut Mesh) -> Reply<Array> {
         let view = mesh.view()?;
-        Ok(view.revisions.iter().map(|r| shape::revision(r, &view.cas).into()).collect())
+        Ok(view
+            .revisions
+            .iter()
+            .map(|r| shape::revision(r, &view.cas).into())
+            .collect())
     }
 
     /// Revisions of which anything is left: an istiod, an injector, an `IstioOperator`.
@@ -241,7 +269,11 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn matrix(mesh: &mut Mesh) -> Reply<Map> {
         let view = mesh.view()?;
-        Ok(shape::matrix(&Matrix::now(&view.survey, &view.cas, Timestamp::now())))
+        Ok(shape::matrix(&Matrix::now(
+            &view.survey,
+            &view.cas,
+            Timestamp::now(),
+        )))
     }
 
     /// The fingerprints of a named CA's roots, as hexadecimal SHA-256.
@@ -255,7 +287,10 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn roots(mesh: &mut Mesh, name: &str) -> Reply<Array> {
-        Ok(super::named(mesh, name)?.certs().map(|c| c.sha256().to_string().into()).collect())
+        Ok(super::named(mesh, name)?
+            .certs()
+            .map(|c| c.sha256().to_string().into())
+            .collect())
     }
 
     /// Whether a named CA is the one that the CA secret holds now (`cacerts`, or `istio-ca-secret`).
@@ -300,7 +335,11 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn remember_injection(mesh: &mut Mesh, namespace: &str) -> Reply<()> {
         let cluster = mesh.cluster.clone();
-        mesh.world.wait(async { super::remember(&cluster, namespace).await.map_err(Failure::from) })
+        mesh.world.wait(async {
+            super::remember(&cluster, namespace)
+                .await
+                .map_err(Failure::from)
+        })
     }
 
     /// Copies a secret of `istio-system` into a file that only its owner may read, and reads it back.
@@ -322,7 +361,9 @@ mod words {
             let kind = cluster.kind("secrets").await?;
             cluster.get(&kind, Some(names::ISTIO_SYSTEM), name).await
         })?;
-        let Some(secret) = secret else { return Ok(Dynamic::UNIT) };
+        let Some(secret) = secret else {
+            return Ok(Dynamic::UNIT);
+        };
         super::back_up(secret.value(), Path::new(directory), name).map(Dynamic::from)
     }
 
@@ -334,11 +375,17 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn target(mesh: &mut Mesh) -> Reply<Map> {
-        let kubeconfig = mesh.cluster.kubeconfig_path().map(|p| p.display().to_string());
+        let kubeconfig = mesh
+            .cluster
+            .kubeconfig_path()
+            .map(|p| p.display().to_string());
         let mut map = Map::new();
         map.insert("context".into(), mesh.cluster.context().to_owned().into());
         map.insert("server".into(), mesh.cluster.server().to_owned().into());
-        map.insert("kubeconfig".into(), kubeconfig.map_or(Dynamic::UNIT, Dynamic::from));
+        map.insert(
+            "kubeconfig".into(),
+            kubeconfig.map_or(Dynamic::UNIT, Dynamic::from),
+        );
         Ok(map)
     }
 
@@ -371,7 +418,12 @@ mod words {
     /// assert(true, "it signs with its own CA");
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
-    pub fn check_revision(mesh: &mut Mesh, revision: &str, signer: &str, trusts: Array) -> Reply<()> {
+    pub fn check_revision(
+        mesh: &mut Mesh,
+        revision: &str,
+        signer: &str,
+        trusts: Array,
+    ) -> Reply<()> {
         let trusts = super::texts("trusts", &trusts)?;
         let findings = gate::revision_ready(&mesh.view()?, revision, signer, &trusts);
         mesh.ask(gate::REVISION, &findings)
@@ -450,41 +502,62 @@ mod words {
 }
 
 fn seconds(what: &str, value: f64) -> Reply<Duration> {
-    Duration::try_from_secs_f64(value)
-        .map_err(|_| kit::fail(Failure::script(format!("`{what}` is a number of seconds, not {value}"))))
+    Duration::try_from_secs_f64(value).map_err(|_| {
+        kit::fail(Failure::script(format!(
+            "`{what}` is a number of seconds, not {value}"
+        )))
+    })
 }
 
 fn texts(what: &str, values: &Array) -> Reply<Vec<String>> {
     values
         .iter()
         .map(|v| {
-            v.clone().try_cast::<ImmutableString>().map(|s| s.to_string()).ok_or_else(|| {
-                kit::fail(Failure::script(format!("`{what}` is an array of names, but holds a {}", v.type_name())))
-            })
+            v.clone()
+                .try_cast::<ImmutableString>()
+                .map(|s| s.to_string())
+                .ok_or_else(|| {
+                    kit::fail(Failure::script(format!(
+                        "`{what}` is an array of names, but holds a {}",
+                        v.type_name()
+                    )))
+                })
         })
         .collect()
 }
 
 fn named(mesh: &Mesh, name: &str) -> Reply<Bundle> {
     let cas = mesh.wait(ca::find(&mesh.cluster, mesh.world.cas()))?;
-    cas.iter().find(|ca| ca.name == name).map(|ca| ca.roots.clone()).ok_or_else(|| {
-        let known: Vec<_> = cas.iter().map(|ca| format!("`{}`", ca.name)).collect();
-        kit::fail(
-            Failure::script(format!("no CA is named `{name}`"))
-                .hint(format!("named are {}; name another with --ca {name}=FILE", known.join(", "))),
-        )
-    })
+    cas.iter()
+        .find(|ca| ca.name == name)
+        .map(|ca| ca.roots.clone())
+        .ok_or_else(|| {
+            let known: Vec<_> = cas.iter().map(|ca| format!("`{}`", ca.name)).collect();
+            kit::fail(
+                Failure::script(format!("no CA is named `{name}`")).hint(format!(
+                    "named are {}; name another with --ca {name}=FILE",
+                    known.join(", ")
+                )),
+            )
+        })
 }
 
 async fn remember(cluster: &Cluster, namespace: &str) -> Result<(), crate::cluster::ClusterError> {
     let kind = cluster.kind("namespaces").await?;
-    let Some(found) = cluster.get(&kind, None, namespace).await? else { return Ok(()) };
+    let Some(found) = cluster.get(&kind, None, namespace).await? else {
+        return Ok(());
+    };
     if found.annotations().contains_key(record::PREVIOUS_INJECTION) {
         return Ok(());
     }
     let was: Vec<String> = [names::INJECTION, names::REV]
         .iter()
-        .filter_map(|key| found.labels().get(*key).map(|value| format!("{key}={value}")))
+        .filter_map(|key| {
+            found
+                .labels()
+                .get(*key)
+                .map(|value| format!("{key}={value}"))
+        })
         .collect();
     let note = [(record::PREVIOUS_INJECTION.to_owned(), Some(was.join(",")))].into();
     cluster.annotate(&kind, None, namespace, &note).await?;
@@ -493,7 +566,11 @@ async fn remember(cluster: &Cluster, namespace: &str) -> Result<(), crate::clust
 
 /// Writes a secret as YAML, 0600, beside copies that are there, and compares what was written.
 fn back_up(secret: &serde_json::Value, directory: &Path, name: &str) -> Reply<String> {
-    let broken = |reason: String| kit::fail(Failure::environment(format!("backup of secret `{name}`: {reason}")));
+    let broken = |reason: String| {
+        kit::fail(Failure::environment(format!(
+            "backup of secret `{name}`: {reason}"
+        )))
+    };
     let text = serde_saphyr::to_string(secret).map_err(|e| broken(e.to_string()))?;
     let mut path = directory.join(format!("{name}.yaml"));
     let mut copy = 1;
@@ -506,6 +583,14 @@ fn back_up(secret: &serde_json::Value, directory: &Path, name: &str) -> Reply<St
     }
     files::write_private(&path, text.as_bytes()).map_err(|e| broken(e.to_string()))?;
     let held = files::read_text(&path).map_err(|e| broken(e.to_string()))?;
-    let same = serde_saphyr::from_str::<serde_json::Value>(&held).is_ok_and(|value| value == *secret);
-    if same { Ok(path.display().to_string()) } else { Err(broken(format!("`{}` does not read back as it was", path.display()))) }
+    let same =
+        serde_saphyr::from_str::<serde_json::Value>(&held).is_ok_and(|value| value == *secret);
+    if same {
+        Ok(path.display().to_string())
+    } else {
+        Err(broken(format!(
+            "`{}` does not read back as it was",
+            path.display()
+        )))
+    }
 }

@@ -11,27 +11,51 @@ use crate::pki::NamedCa;
 
 pub(super) fn proxy(proxy: &Proxy, cas: &[NamedCa]) -> Map {
     let (pod, verdict) = (proxy.pod(), &proxy.verdict);
-    let trusted = cas.iter().filter(|ca| verdict.trusts(&ca.name)).map(|ca| ca.name.clone());
+    let trusted = cas
+        .iter()
+        .filter(|ca| verdict.trusts(&ca.name))
+        .map(|ca| ca.name.clone());
     let others = verdict.roots.iter().flatten().filter(|(fingerprint, _)| {
-        !cas.iter().any(|ca| ca.roots.certs().any(|c| c.sha256() == *fingerprint))
+        !cas.iter()
+            .any(|ca| ca.roots.certs().any(|c| c.sha256() == *fingerprint))
     });
     let mut map = Map::new();
     map.insert("namespace".into(), pod.namespace.clone().into());
     map.insert("pod".into(), pod.name.clone().into());
     map.insert("workload".into(), workload(&pod.workload).into());
     map.insert("kind".into(), pod.kind.as_str().into());
-    map.insert("revision".into(), pod.revision.clone().map_or(Dynamic::UNIT, Dynamic::from));
+    map.insert(
+        "revision".into(),
+        pod.revision.clone().map_or(Dynamic::UNIT, Dynamic::from),
+    );
     map.insert("ready".into(), pod.ready.into());
     map.insert("trusts".into(), list(trusted));
-    map.insert("other_roots".into(), list(others.map(|(fingerprint, _)| fingerprint.to_string())));
+    map.insert(
+        "other_roots".into(),
+        list(others.map(|(fingerprint, _)| fingerprint.to_string())),
+    );
     map.insert("signer".into(), signer_name(&verdict.signer).into());
     map.insert(
         "trust_domain".into(),
-        verdict.identity.as_ref().map_or(Dynamic::UNIT, |id| id.trust_domain.clone().into()),
+        verdict
+            .identity
+            .as_ref()
+            .map_or(Dynamic::UNIT, |id| id.trust_domain.clone().into()),
     );
-    map.insert("expires".into(), verdict.not_after.map_or(Dynamic::UNIT, |t| super::super::time::text(t).into()));
-    map.insert("expiry".into(), verdict.expiry.map_or(Dynamic::UNIT, |e| e.as_str().into()));
-    map.insert("unknown".into(), verdict.unknown().map_or(Dynamic::UNIT, Dynamic::from));
+    map.insert(
+        "expires".into(),
+        verdict
+            .not_after
+            .map_or(Dynamic::UNIT, |t| super::super::time::text(t).into()),
+    );
+    map.insert(
+        "expiry".into(),
+        verdict.expiry.map_or(Dynamic::UNIT, |e| e.as_str().into()),
+    );
+    map.insert(
+        "unknown".into(),
+        verdict.unknown().map_or(Dynamic::UNIT, Dynamic::from),
+    );
     map
 }
 
@@ -45,9 +69,14 @@ pub(super) fn unjudged(pod: &Unjudged) -> Map {
     .collect()
 }
 
-pub(super) fn namespace<'a>(name: &str, injector: Dynamic, proxies: impl Iterator<Item = &'a Proxy>) -> Map {
-    let mut revisions: Vec<String> =
-        proxies.map(|p| p.pod().revision.clone().unwrap_or_else(|| "default".into())).collect();
+pub(super) fn namespace<'a>(
+    name: &str,
+    injector: Dynamic,
+    proxies: impl Iterator<Item = &'a Proxy>,
+) -> Map {
+    let mut revisions: Vec<String> = proxies
+        .map(|p| p.pod().revision.clone().unwrap_or_else(|| "default".into()))
+        .collect();
     revisions.sort();
     revisions.dedup();
     [
@@ -71,7 +100,10 @@ pub(super) fn revision(revision: &Revision, cas: &[NamedCa]) -> Map {
     };
     let mut map = Map::new();
     map.insert("name".into(), revision.name.clone().into());
-    map.insert("ready".into(), (revision.ready > 0 && revision.ready >= revision.wanted).into());
+    map.insert(
+        "ready".into(),
+        (revision.ready > 0 && revision.ready >= revision.wanted).into(),
+    );
     map.insert("trust_domain".into(), revision.trust_domain.clone().into());
     map.insert("aliases".into(), list(revision.aliases.iter().cloned()));
     map.insert("signer".into(), signer.into());
@@ -93,7 +125,11 @@ pub(super) fn behind(survey: &Survey, namespace: &str, wanted: &[String]) -> Arr
             add(&proxy.pod().workload);
         }
     }
-    for pod in survey.lacking.iter().filter(|l| l.workload.namespace == namespace) {
+    for pod in survey
+        .lacking
+        .iter()
+        .filter(|l| l.workload.namespace == namespace)
+    {
         add(&pod.workload);
     }
     out.sort();
@@ -107,7 +143,8 @@ pub(super) fn behind(survey: &Survey, namespace: &str, wanted: &[String]) -> Arr
 }
 
 pub(super) fn matrix(matrix: &Matrix) -> Map {
-    let label = |index: usize| char::from(b'A' + u8::try_from(index.min(25)).unwrap_or(25)).to_string();
+    let label =
+        |index: usize| char::from(b'A' + u8::try_from(index.min(25)).unwrap_or(25)).to_string();
     let classes: Array = matrix
         .classes
         .iter()
@@ -116,15 +153,24 @@ pub(super) fn matrix(matrix: &Matrix) -> Map {
             let mut row = self::class(class);
             row.insert("class".into(), label(index).into());
             for (server, talk) in matrix.cells[index].iter().enumerate() {
-                row.insert(format!("to {}", label(server)).into(), word(talk.as_ref()).into());
+                row.insert(
+                    format!("to {}", label(server)).into(),
+                    word(talk.as_ref()).into(),
+                );
             }
             row.into()
         })
         .collect();
     [
         ("classes".into(), classes.into()),
-        ("failing".into(), list(matrix.failing.iter().map(ToString::to_string))),
-        ("pairs".into(), i64::try_from(matrix.pairs).unwrap_or(i64::MAX).into()),
+        (
+            "failing".into(),
+            list(matrix.failing.iter().map(ToString::to_string)),
+        ),
+        (
+            "pairs".into(),
+            i64::try_from(matrix.pairs).unwrap_or(i64::MAX).into(),
+        ),
     ]
     .into_iter()
     .collect()
@@ -136,7 +182,16 @@ fn class(class: &Class) -> Map {
         ("trust_domain".into(), class.trust_domain.clone().into()),
         ("roots".into(), class.roots.join(" ").into()),
         ("accepts".into(), class.accepts.join(" ").into()),
-        ("workloads".into(), class.workloads.iter().cloned().collect::<Vec<_>>().join(" ").into()),
+        (
+            "workloads".into(),
+            class
+                .workloads
+                .iter()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(" ")
+                .into(),
+        ),
     ]
     .into_iter()
     .collect()
