@@ -1,1 +1,154 @@
-//! convergence
+//! Level-triggered: run again, the stock script does nothing; killed anywhere and run again, it ends
+//! where it would have ended.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Ran, ServedTwin, rootshift};
+
+const MESH: &str = "
+title: a small mesh
+speed: 100
+fleet_id: twin-project
+namespaces:
+  shop:
+    injection: enabled
+    workloads: [{name: web, kind: Deployment, replicas: 2}]
+  pay:
+    injection: enabled
+    workloads: [{name: ledger, kind: StatefulSet, replicas: 1}, {name: audit, kind: DaemonSet}]
+gateways:
+  - {name: istio-ingressgateway}
+";
+
+/// A twin in another process, and a directory with `asmcli` for the commands against it.
+struct Mesh {
+    twin: ServedTwin,
+    bin: tempfile::TempDir,
+}
+
+impl Mesh {
+    fn start() -> Self {
+        let scenario = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+        std::fs::write(scenario.path(), MESH).unwrap();
+        let twin = ServedTwin::start(scenario.path().to_str().unwrap());
+        let bin = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_rootshift"), bin.path().join("asmcli"))
+            .unwrap();
+        Self { twin, bin }
+    }
+
+    fn command(&self, output_dir: &Path) -> crate::support::Program {
+        let context = "gke_twin-project_us-central1-a_twin";
+        rootshift(&format!(
+            "run citadel-to-meshca {} --ca MESHCA={} --yes --confirm {context} -o jsonl --set through=retire \
+             --set new_root=accept --set fleet_id=twin-project --set backup_dir= --set output_dir={}",
+            self.twin.flags(),
+            self.twin.mesh_ca.display(),
+            output_dir.display(),
+        ))
+        .env("PATH", format!("{}:{}", self.bin.path().display(), std::env::var("PATH").unwrap()))
+    }
+
+    fn traffic(&self) -> Value {
+        let script = "eval";
+        let ran = rootshift(&format!("{script} {} -o text", self.twin.flags()))
+            .arg("print(data::to_json(cluster::raw(\"/twin/traffic\")))")
+            .run()
+            .code(0);
+        serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap()
+    }
+
+    /// What is in the mesh in the end, without what differs from run to run.
+    fn state(&self) -> BTreeMap<String, String> {
+        let ran = rootshift(&format!("eval {} --ca MESHCA={} -o text", self.twin.flags(), self.twin.mesh_ca.display()))
+            .arg(
+                r#"
+                let m = mesh::connect();
+                for p in m.proxies() { print(`${p.workload.kind} ${p.workload.namespace}/${p.workload.name} ${p.revision} ${p.signer} ${p.trusts}`); }
+                for kind in ["deployment", "service", "mutatingwebhookconfiguration"] {
+                    for o in cluster::list(kind, #{}) { print(`${kind} ${o.metadata.namespace ?? ""}/${o.metadata.name}`); }
+                }
+                print(`secret ${cluster::get("secret", "istio-system", "istio-ca-secret") != ()}`);
+                print(`service istiod ${cluster::get("service", "istio-system", "istiod").spec.selector["istio.io/rev"]}`);
+            "#,
+            )
+            .run()
+            .code(0);
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for line in ran.stdout.lines() {
+            *counts.entry(line.to_owned()).or_default() += 1;
+        }
+        counts
+            .into_iter()
+            .map(|(line, n)| (line, n.to_string()))
+            .collect()
+    }
+}
+
+fn sent(ran: &Ran) -> Vec<String> {
+    ran.events()
+        .iter()
+        .filter(|e| {
+            e["event"] == "mutation"
+                && e["phase"] == "sent"
+                && e["outcome"] != "unchanged"
+                && e["outcome"] != "absent"
+        })
+        .map(|e| e["summary"].to_string())
+        .collect()
+}
+
+#[test]
+fn a_second_run_changes_nothing_and_a_run_killed_after_any_step_is_finished_by_the_next() {
+    let mesh = Mesh::start();
+    let work = tempfile::tempdir().unwrap();
+    let first = mesh.command(work.path()).run().code(0);
+    assert!(!sent(&first).is_empty());
+    let steps = first
+        .events()
+        .iter()
+        .filter(|e| e["event"] == "step_finished")
+        .count();
+    let wanted = mesh.state();
+
+    let second = mesh.command(work.path()).run().code(0);
+    assert_eq!(sent(&second), Vec::<String>::new());
+    assert_eq!(mesh.state(), wanted);
+    assert_eq!(mesh.traffic()["failed"], 0);
+    drop(mesh);
+
+    // The same migration, killed after its first step, then (gone on) after its second, and so on.
+    let mesh = Mesh::start();
+    let mut killed = 0;
+    loop {
+        let mut running = mesh.command(work.path()).start();
+        let mut finished_steps = 0;
+        let ended = loop {
+            let line = running.line();
+            if line.is_empty() || line.contains("\"event\":\"finished\"") {
+                break true;
+            }
+            if line.contains("\"event\":\"step_finished\"") {
+                finished_steps += 1;
+                if finished_steps > killed {
+                    running.signal("KILL");
+                    break false;
+                }
+            }
+        };
+        if ended {
+            let ran = running.end().code(0);
+            assert_eq!(ran.finished()["outcome"], "done");
+            break;
+        }
+        killed += 1;
+        assert!(killed <= steps, "it gets further each time");
+    }
+    println!("killed {killed} times, of {steps} steps");
+    assert!(killed > 3, "it was killed in the middle");
+    assert_eq!(mesh.state(), wanted);
+    assert_eq!(mesh.traffic()["failed"], 0);
+}

@@ -1,1 +1,129 @@
-//! migration
+//! The stock script, whole: what the README promises.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::{Ran, rootshift};
+
+fn names(events: &[Value], event: &str) -> Vec<String> {
+    events
+        .iter()
+        .filter(|e| e["event"] == event)
+        .filter_map(|e| e["name"].as_str().map(str::to_owned))
+        .collect()
+}
+
+/// Every ordered pair that was live when the step ended had at least one handshake in it.
+fn assert_every_pair_was_probed(ran: &Ran) {
+    for event in ran
+        .events()
+        .iter()
+        .filter(|e| e["event"] == "step_finished")
+    {
+        let pairs = event["handshakes"]["pairs"].as_array().unwrap();
+        let live: Vec<_> = pairs.iter().filter(|p| p["live"] == true).collect();
+        assert!(!live.is_empty(), "{event}");
+        for pair in live {
+            assert!(pair["made"].as_u64() > Some(0), "{}: {pair}", event["name"]);
+        }
+    }
+}
+
+#[test]
+fn the_default_twin_is_migrated_and_the_old_ca_retired_without_a_failed_handshake() {
+    let ran = rootshift("run citadel-to-meshca --twin -o jsonl")
+        .run()
+        .code(0);
+    let finished = ran.finished();
+    assert_eq!(finished["outcome"], "done");
+    assert_eq!(
+        ran.stdout
+            .lines()
+            .last()
+            .unwrap()
+            .find("{\"event\":\"finished\",\"outcome\":\"done\""),
+        Some(0)
+    );
+    let handshakes = &finished["handshakes"];
+    assert!(handshakes["made"].as_u64() >= Some(10_000), "{handshakes}");
+    assert_eq!(handshakes["failed"], 0, "{handshakes}");
+    assert!(
+        handshakes["least"]["made"].as_u64() > Some(0),
+        "{handshakes}"
+    );
+    assert_every_pair_was_probed(&ran);
+
+    let summary = &finished["summary"];
+    assert_eq!(summary["failing_pairs"], Value::Array(Vec::new()));
+    let signers: Vec<&String> = summary["signers"].as_object().unwrap().keys().collect();
+    assert_eq!(signers, ["MESHCA"], "{summary}");
+    let roots: Vec<&String> = summary["roots"].as_object().unwrap().keys().collect();
+    assert!(
+        roots.iter().all(|r| r.starts_with("MESHCA a new root ")),
+        "the third root is named: {roots:?}"
+    );
+
+    let events = ran.events();
+    let steps: BTreeSet<String> = names(&events, "step_started").into_iter().collect();
+    for wanted in [
+        "phase 1: distribute both roots",
+        "phase 2: sign with Mesh CA",
+        "phase 3: retire the old CA",
+    ] {
+        assert!(steps.contains(wanted), "{steps:?}");
+    }
+    let gates: BTreeSet<&str> = events
+        .iter()
+        .filter(|e| e["event"] == "gate")
+        .filter_map(|e| e["code"].as_str())
+        .collect();
+    for code in ["RS301", "RS302", "RS303", "RS304", "RS305"] {
+        assert!(gates.contains(code), "{gates:?}");
+    }
+}
+
+#[test]
+fn by_default_it_stops_before_the_old_ca_is_retired() {
+    let ran = rootshift("run citadel-to-meshca --twin -o jsonl --set through=sign")
+        .run()
+        .code(0);
+    let steps = names(&ran.events(), "step_started");
+    assert!(!steps.iter().any(|s| s.starts_with("phase 3")), "{steps:?}");
+    let roots: Vec<String> = ran.finished()["summary"]["roots"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
+    assert_eq!(roots, ["CITADEL MESHCA"]);
+}
+
+#[test]
+fn a_new_root_that_istiod_would_make_is_foreseen_and_refused() {
+    let ran = rootshift("run citadel-to-meshca --twin -o jsonl --set new_root=refuse")
+        .run()
+        .code(3);
+    assert_eq!(ran.finished()["outcome"], "refused");
+    assert_eq!(ran.finished()["failure"]["code"], "RS202");
+    let deleted = ran
+        .events()
+        .iter()
+        .any(|e| e["event"] == "mutation" && e["kind"] == "secret" && e["phase"] == "sent");
+    assert!(!deleted, "no secret was touched");
+}
+
+#[test]
+fn native_sidecars_are_migrated_too() {
+    let ran = rootshift("run citadel-to-meshca --twin=native -o jsonl")
+        .run()
+        .code(0);
+    let finished = ran.finished();
+    assert_eq!(
+        (
+            finished["outcome"].as_str(),
+            finished["handshakes"]["failed"].as_u64()
+        ),
+        (Some("done"), Some(0))
+    );
+}
