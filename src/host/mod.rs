@@ -41,6 +41,7 @@ impl Words for HostWords {
         fs::register(engine);
         http::register(engine);
         log::register(engine);
+        mesh::register(engine);
         shell::register(engine);
         time::register(engine);
     }

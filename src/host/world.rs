@@ -3,10 +3,13 @@
 //! A [`World`] is the engine's tag. It is assembled by whoever starts a run, from parts that are
 //! given in full: there is no global behind it, so two runs in one process do not meet.
 
+use super::guard::Gatekeeper;
+use crate::cluster::{Cluster, ClusterError};
 use crate::effect::clock::Clock;
 use crate::engine::kit::{self, Reply};
-use crate::engine::{Bridge, Failure};
+use crate::engine::{Bridge, Failure, FailureKind};
 use crate::journal::Event;
+use crate::pki::NamedCa;
 use jiff::Timestamp;
 use rhai::NativeCallContext;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,10 @@ pub struct World(Arc<Inner>);
 
 /// What a [`World`] is made of.
 pub struct WorldParts {
+    /// The connections; the first is the one that words mean.
+    pub clusters: Vec<Cluster>,
+    /// CAs that were named on the command line, or by the twin.
+    pub cas: Vec<NamedCa>,
     /// How words wait.
     pub bridge: Bridge,
     /// What the run offers its words.
@@ -32,6 +39,7 @@ pub struct WorldParts {
 }
 
 struct Inner {
+    gatekeeper: Arc<Gatekeeper>,
     parts: WorldParts,
     processes: AtomicU64,
     temp_dirs: Mutex<Vec<TempDir>>,
@@ -68,6 +76,7 @@ impl World {
     /// Puts the parts together.
     pub fn new(parts: WorldParts) -> World {
         World(Arc::new(Inner {
+            gatekeeper: Arc::new(Gatekeeper::new(parts.port.clone())),
             parts,
             processes: AtomicU64::new(0),
             temp_dirs: Mutex::default(),
@@ -113,6 +122,34 @@ impl World {
         self.0.parts.port.clone()
     }
 
+    /// The cluster that words mean.
+    ///
+    /// # Errors
+    /// `usage` when the run was told none.
+    pub fn cluster(&self) -> Reply<Cluster> {
+        self.0.parts.clusters.first().cloned().ok_or_else(|| {
+            kit::fail(
+                Failure::usage("this needs a cluster, and the run was told none")
+                    .hint("name one with --context CONTEXT, or try it with --twin"),
+            )
+        })
+    }
+
+    /// The connections of the run.
+    pub fn clusters(&self) -> &[Cluster] {
+        &self.0.parts.clusters
+    }
+
+    /// CAs that were named on the command line, or by the twin.
+    pub fn cas(&self) -> &[NamedCa] {
+        &self.0.parts.cas
+    }
+
+    /// Who decides what a gate's findings do.
+    pub fn gatekeeper(&self) -> &Arc<Gatekeeper> {
+        &self.0.gatekeeper
+    }
+
     /// What time it is.
     pub fn now(&self) -> Timestamp {
         self.0.parts.clock.now()
@@ -144,5 +181,26 @@ impl World {
     /// A number for the next child process of this run, from 1.
     pub fn next_process(&self) -> u64 {
         self.0.processes.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Failure {
+        let kind = match error.kind() {
+            "environment" => FailureKind::Environment,
+            "interrupted" => FailureKind::Interrupted,
+            "refused" => FailureKind::Refused,
+            "script" => FailureKind::Script,
+            "usage" => FailureKind::Usage,
+            _ => FailureKind::Cluster,
+        };
+        Failure {
+            code: error.code().map(str::to_owned),
+            resource: error.resource(),
+            retryable: error.retryable(),
+            hint: error.hint(),
+            evidence: error.evidence(),
+            ..Failure::new(kind, error.to_string())
+        }
     }
 }

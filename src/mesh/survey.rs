@@ -283,7 +283,7 @@ impl Listing {
         }
         let namespace = pod.namespace()?;
         let labels = self.namespaces.get(namespace)?;
-        match self.injection.injector(namespace, labels, pod.labels()) {
+        match self.injection.injector(namespace, labels, &pod.labels()) {
             Injector::Nobody => None,
             Injector::Revision(revision) => Some(format!(
                 "should have a sidecar of revision `{revision}` and has none"

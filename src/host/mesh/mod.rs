@@ -581,7 +581,7 @@ fn back_up(secret: &serde_json::Value, directory: &Path, name: &str) -> Reply<St
         copy += 1;
         path = directory.join(format!("{name}-{copy}.yaml"));
     }
-    files::write_private(&path, text.as_bytes()).map_err(|e| broken(e.to_string()))?;
+    files::write_private(&path, &text).map_err(|e| broken(e.to_string()))?;
     let held = files::read_text(&path).map_err(|e| broken(e.to_string()))?;
     let same =
         serde_saphyr::from_str::<serde_json::Value>(&held).is_ok_and(|value| value == *secret);
