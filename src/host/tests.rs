@@ -64,6 +64,8 @@ impl Setup {
             .unwrap();
         let port = Arc::new(Port::default());
         let world = World::new(WorldParts {
+            clusters: Vec::new(),
+            cas: Vec::new(),
             bridge: Bridge::new(runtime.handle().clone(), self.cancel.clone()),
             port: port.clone(),
             path_prefix: self.path_prefix,
