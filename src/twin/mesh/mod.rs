@@ -1,6 +1,7 @@
 //! The mesh inside the twin.
 
 pub mod figures;
+pub mod manifests;
 pub mod prober;
 
 pub use figures::{Figures, Least, PairFigures};
