@@ -1,6 +1,9 @@
 //! The mesh inside the twin.
 
+pub(in crate::twin) mod config;
+mod envoy;
 pub mod figures;
+mod inject;
 pub mod manifests;
 pub mod prober;
 
