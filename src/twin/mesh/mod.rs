@@ -1,11 +1,385 @@
-//! The mesh inside the twin.
+//! The mesh inside the twin: revisions of istiod, injection, agents, proxies and their traffic.
+//!
+//! It lives from the objects on the cluster and from what the kubelet tells it of pods, and from
+//! nothing else: an istiod exists while its pod runs, a proxy is what the injector made of a pod. One
+//! function, [`Mesh::settle`], brings everything to where it should be after any change, one change of
+//! a proxy at a time, with a sweep of the prober after each, so that every state in between is probed.
+//!
+//! # Calibrated against
+//! Facts seen on a real mesh (Kubernetes 1.34, Istio master, Envoy 1.40), each held by a test:
+//! - both roots reach a proxy only with `caCertificates`, `ISTIO_MULTIROOT_MESH` and
+//!   `PROXY_CONFIG_XDS_AGENT` together; without one of the last two there is one root and no error;
+//! - skipping the distribution of roots fails every handshake between moved and unmoved namespaces,
+//!   client and server each refusing; trust domains without aliases fail with all roots right;
+//! - CA secrets deleted and istiod restarted: a third root with the old name, in every proxy that
+//!   takes anchors; the new CA down or istiod gone: old proxies serve on, new ones are not ready;
+//! - `ENABLE_CA_SERVER=false`: istiod is Ready, has no serving certificate, its webhook fails;
+//! - dumps, injected pods, objects and webhooks of a revision: shapes as taken from there.
+//!
+//! From Istio's sources alone: PCDS and signing again, the load order of CA keys, the leader's
+//! ConfigMaps, the kubelet's lag (30–90 s here). Certificates are ECDSA P-256 where Istio's are RSA.
+//!
+//! Not modelled: requests (only handshakes), open connections, Istio's own configuration resources,
+//! ambient, a CA's quota, hot reloading of `cacerts`, applications that start before their proxy.
 
+mod ca;
 pub(in crate::twin) mod config;
+mod control;
 mod envoy;
 pub mod figures;
 mod inject;
+mod istiod;
+mod lifecycle;
 pub mod manifests;
+mod network;
 pub mod prober;
+mod proxy;
+mod webhook;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
 
 pub use figures::{Figures, Least, PairFigures};
 pub use prober::Prober;
+
+use ca::MeshCa;
+use envoy::ServiceKey;
+use istiod::Istiod;
+use prober::Target;
+use proxy::{Proxy, Reach, Standing};
+use world::{Accounts, World};
+
+use super::clock::SimClock;
+use super::controllers::in_ready_set;
+use super::kube::{Kube, Random};
+use super::scenario::{AdminFault, AdminMode};
+use crate::pki::Fingerprint;
+use crate::pki::mint::MintError;
+use config::meta;
+
+pub(in crate::twin) use ca::operators_cacerts;
+
+/// Bounds of the time that the kubelet takes to bring a changed ConfigMap into a running pod.
+const MOUNT_LAG: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(90));
+/// Real time between looks at what only the clock changes: certificates that are due.
+const TICK: Duration = Duration::from_secs(5);
+
+/// The mesh. A cheap handle: clones share it.
+#[derive(Clone)]
+pub struct Mesh(Arc<Inner>);
+
+struct Inner {
+    kube: Kube,
+    clock: SimClock,
+    random: Random,
+    mesh_ca: MeshCa,
+    state: Mutex<State>,
+    /// One settling at a time.
+    turn: tokio::sync::Mutex<()>,
+    faults: Mutex<Vec<AdminFault>>,
+    prober: Arc<Prober>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    istiods: BTreeMap<String, Istiod>,
+    /// Pods of istiods that did not start, and why.
+    broken: BTreeMap<String, String>,
+    proxies: BTreeMap<String, Proxy>,
+    accounts: Accounts,
+    /// Pod of the istiod that writes the namespaces' root certificates.
+    leader: Option<String>,
+    roots: Vec<(Fingerprint, String)>,
+    starts: u64,
+}
+
+impl Mesh {
+    /// A mesh on a cluster; it does nothing until it is told of pods.
+    ///
+    /// # Errors
+    /// The new CA cannot be minted.
+    pub(in crate::twin) fn new(
+        kube: Kube,
+        clock: SimClock,
+        seed: u64,
+        faults: Vec<AdminFault>,
+    ) -> Result<Mesh, MintError> {
+        let mesh_ca = MeshCa::new()?;
+        let inner = Arc::new_cyclic(|weak: &std::sync::Weak<Inner>| {
+            let weak = weak.clone();
+            let source = move || {
+                weak.upgrade()
+                    .map(|inner| Mesh(inner).targets())
+                    .unwrap_or_default()
+            };
+            Inner {
+                kube,
+                clock,
+                random: Random::new(seed),
+                state: Mutex::new(State {
+                    roots: vec![(mesh_ca.root().sha256(), "MESHCA".to_owned())],
+                    ..State::default()
+                }),
+                mesh_ca,
+                turn: tokio::sync::Mutex::new(()),
+                faults: Mutex::new(faults),
+                prober: Arc::new(Prober::new(Arc::new(source))),
+                tasks: Mutex::new(JoinSet::new()),
+            }
+        });
+        Ok(Mesh(inner))
+    }
+
+    /// Begins to follow the cluster and to probe in the background. Must be called on a runtime.
+    pub(in crate::twin) fn start(&self) {
+        let mesh = self.clone();
+        self.spawn(async move {
+            let mut changes = mesh.0.kube.changes();
+            loop {
+                mesh.settle().await;
+                // Either a write or the clock; nothing is missed, since settling looks at everything.
+                if let Ok(Err(_)) = tokio::time::timeout(TICK, changes.changed()).await {
+                    return;
+                }
+            }
+        });
+        let prober = Arc::clone(&self.0.prober);
+        self.spawn(async move { prober.run().await });
+    }
+
+    /// Ends all tasks.
+    pub(in crate::twin) fn stop(&self) {
+        self.tasks().abort_all();
+    }
+
+    /// The root of the new CA, as PEM.
+    pub(in crate::twin) fn mesh_ca_root(&self) -> String {
+        self.0.mesh_ca.root().pem()
+    }
+
+    /// The traffic.
+    pub(in crate::twin) fn prober(&self) -> Arc<Prober> {
+        Arc::clone(&self.0.prober)
+    }
+
+    /// Makes admin ports misbehave from now on, in place of the faults there were.
+    pub(in crate::twin) fn set_admin_faults(&self, faults: Vec<AdminFault>) {
+        *self.0.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    fn admin_fault(&self, namespace: &str, pod: &str) -> Option<AdminMode> {
+        let faults = self.0.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let meets = |fault: &&AdminFault| {
+            fault
+                .pods
+                .split_once('/')
+                .is_some_and(|(ns, prefix)| ns == namespace && pod.starts_with(prefix))
+        };
+        faults.iter().find(meets).map(|fault| fault.mode)
+    }
+
+    /// Brings everything to where it should be.
+    async fn settle(&self) {
+        let _turn = self.0.turn.lock().await;
+        self.control_planes().await;
+        while let Some(uid) = self.step() {
+            self.0.prober.sweep(Some(&BTreeSet::from([uid]))).await;
+        }
+        self.refresh_mounts();
+    }
+
+    /// Lets the first proxy that has something to do do one thing.
+    fn step(&self) -> Option<String> {
+        let world = World::look(&self.0.kube);
+        let now = self.0.clock.now();
+        let mut state = self.state();
+        let State {
+            istiods,
+            proxies,
+            roots,
+            ..
+        } = &mut *state;
+        let around = Around {
+            world: &world,
+            istiods,
+            mesh_ca: &self.0.mesh_ca,
+        };
+        for (uid, proxy) in proxies {
+            if proxy.mounted.is_none() {
+                proxy.mounted = self.mounted_root(proxy);
+            }
+            if proxy.step(&around, now) {
+                if let Some(standing) = &proxy.held {
+                    name_roots(roots, standing);
+                }
+                return Some(uid.clone());
+            }
+        }
+        None
+    }
+
+    /// The root certificate that a container of that pod gets to see when it starts now.
+    fn mounted_root(&self, proxy: &Proxy) -> Option<String> {
+        let map = self.0.kube.get(
+            "configmaps",
+            meta(&proxy.pod, "namespace"),
+            control::ROOT_CONFIG_MAP,
+        )?;
+        map["data"]["root-cert.pem"].as_str().map(str::to_owned)
+    }
+
+    /// Sends the kubelet on its way for each mount that is no longer what the ConfigMap says.
+    fn refresh_mounts(&self) {
+        let mut stale = Vec::new();
+        for (uid, proxy) in &mut self.state().proxies {
+            if !proxy.refreshing
+                && proxy.mounted.is_some()
+                && self.mounted_root(proxy) != proxy.mounted
+            {
+                proxy.refreshing = true;
+                stale.push(uid.clone());
+            }
+        }
+        for uid in stale {
+            let (least, most) = MOUNT_LAG;
+            let part = self.0.random.next() % 1000;
+            let lag = least + (most - least) * u32::try_from(part).unwrap_or(0) / 1000;
+            let mesh = self.clone();
+            self.spawn(async move {
+                mesh.0.clock.sleep(lag).await;
+                if let Some(proxy) = mesh.state().proxies.get_mut(&uid) {
+                    proxy.refreshing = false;
+                    proxy.mounted = mesh.mounted_root(proxy).or(proxy.mounted.take());
+                }
+                mesh.settle().await;
+            });
+        }
+    }
+
+    /// The live, ready proxies.
+    fn targets(&self) -> Vec<Target> {
+        let world = World::look(&self.0.kube);
+        let state = self.state();
+        let live = world.pods.iter().filter(|pod| in_ready_set(pod));
+        live.filter_map(|pod| {
+            let proxy = state.proxies.get(meta(pod, "uid"))?;
+            Some(Target {
+                uid: meta(pod, "uid").to_owned(),
+                workload: proxy.workload.clone(),
+                class: class(&state.roots, proxy).into(),
+                gateway: proxy.gateway,
+                endpoint: proxy.endpoint.clone(),
+                pushed: proxy.pushed.as_ref().map(|(pushed, _)| Arc::clone(pushed)),
+                services: world.services_of(pod),
+                account: (meta(pod, "namespace").to_owned(), world::account(pod)),
+            })
+        })
+        .collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+}
+
+/// What an agent can reach at one moment.
+struct Around<'a> {
+    world: &'a World,
+    istiods: &'a BTreeMap<String, Istiod>,
+    mesh_ca: &'a MeshCa,
+}
+
+impl Reach for Around<'_> {
+    fn istiod(&self, service: &ServiceKey) -> Result<&Istiod, String> {
+        newest(self.istiods, self.world, service)
+    }
+
+    fn running(&self, uid: &str) -> Option<&Istiod> {
+        self.istiods.get(uid)
+    }
+
+    fn mesh_ca(&self) -> &MeshCa {
+        self.mesh_ca
+    }
+}
+
+/// The newest ready istiod behind a Service. A real Service picks any; here a new connection always
+/// meets the newest, so that a run repeats.
+fn newest<'a>(
+    istiods: &'a BTreeMap<String, Istiod>,
+    world: &World,
+    (namespace, name): &ServiceKey,
+) -> Result<&'a Istiod, String> {
+    let ready = world.endpoints(namespace, name)?;
+    istiods
+        .values()
+        .filter(|istiod| ready.contains(istiod.uid.as_str()))
+        .max_by_key(|istiod| istiod.started)
+        .ok_or_else(|| "connect: connection refused".to_owned())
+}
+
+/// Gives roots that were not seen before the names `CITADEL`, `CITADEL-2`, ….
+fn name_roots(roots: &mut Vec<(Fingerprint, String)>, standing: &Standing) {
+    for root in std::iter::once(&standing.signer).chain(standing.bundle.certs()) {
+        let fingerprint = root.sha256();
+        if roots.iter().all(|(known, _)| *known != fingerprint) {
+            let name = match roots.len() {
+                1 => "CITADEL".to_owned(),
+                before => format!("CITADEL-{before}"),
+            };
+            roots.push((fingerprint, name));
+        }
+    }
+}
+
+/// What a proxy presents, trusts and accepts, in words.
+fn class(roots: &[(Fingerprint, String)], proxy: &Proxy) -> String {
+    let (Some(standing), Some((pushed, _))) = (&proxy.held, &proxy.pushed) else {
+        return "without a certificate".to_owned();
+    };
+    let name = |fingerprint: Fingerprint| {
+        let known = roots.iter().find(|(known, _)| *known == fingerprint);
+        known.map_or_else(|| fingerprint.short(), |(_, name)| name.clone())
+    };
+    let mut trusted: Vec<String> = standing
+        .bundle
+        .certs()
+        .map(|root| name(root.sha256()))
+        .collect();
+    trusted.sort();
+    let mut text = format!(
+        "signed by {} as {}, trusts {}, accepts {}",
+        name(standing.signer.sha256()),
+        standing.trust_domain,
+        trusted.join("+"),
+        pushed.accepted.join("+")
+    );
+    if proxy.gateway {
+        text.push_str(", gateway");
+    }
+    text
+}
+
+/// When a pod's containers started, for the kubelet's side of the story.
+fn container_start(pod: &serde_json::Value) -> Timestamp {
+    pod["status"]["startTime"]
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(Timestamp::now)
+}

@@ -1,23 +1,349 @@
 //! Real mutual handshakes between the proxies of the twin, all the time.
+//!
+//! A sweep makes one handshake for every ordered pair of groups, a group being the proxies of one
+//! workload that are of one class (what they present, trust and accept); gateways only call. Sweeps
+//! run in the background with a bounded share of one processor, and synchronously whenever the set of
+//! live proxies or a proxy's secrets change, so that no state in between goes unprobed. What a
+//! handshake is, is the certificates' room's: rustls on both sides, resumption off, names and partial
+//! chains as Envoy treats them. Open connections are not modelled: each attempt is a new one.
 
-use super::figures::Figures;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::envoy::{Pushed, ServiceKey};
+use super::figures::{Figures, Ledger, Outcome};
+use crate::pki::{Endpoint, SanRules};
+
+/// Handshakes of one uninterrupted stretch.
+const STRETCH: usize = 32;
+/// Real time that the background leaves to others after each stretch, as a multiple of its length.
+const REST: u32 = 4;
+const IDLE: Duration = Duration::from_millis(20);
+
+/// A live, ready proxy.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) uid: String,
+    /// `NAMESPACE/NAME`.
+    pub(super) workload: String,
+    /// What it presents, trusts and accepts, in words.
+    pub(super) class: Arc<str>,
+    /// Whether it only calls.
+    pub(super) gateway: bool,
+    /// Nothing when the proxy has no certificate.
+    pub(super) endpoint: Option<Endpoint>,
+    /// Its outbound clusters.
+    pub(super) pushed: Option<Arc<Pushed>>,
+    /// The Services in front of it.
+    pub(super) services: Vec<ServiceKey>,
+    /// Namespace and service account.
+    pub(super) account: (String, String),
+}
+
+/// Where the live proxies come from.
+pub(super) type Source = Arc<dyn Fn() -> Vec<Target> + Send + Sync>;
 
 /// Makes handshakes and counts them.
-pub struct Prober;
+pub struct Prober {
+    source: Source,
+    /// One sweep at a time, so that a synchronous one is not interleaved.
+    sweeping: tokio::sync::Mutex<()>,
+    counts: Mutex<Counts>,
+    turn: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Counts {
+    total: Ledger,
+    since: Ledger,
+}
+
+type Names = (String, String);
+
+/// One handshake to make.
+struct Attempt {
+    workloads: Names,
+    classes: Names,
+    client: Option<Endpoint>,
+    server: Option<Endpoint>,
+    outbound: SanRules,
+}
 
 impl Prober {
+    pub(super) fn new(source: Source) -> Prober {
+        Prober {
+            source,
+            sweeping: tokio::sync::Mutex::new(()),
+            counts: Mutex::new(Counts::default()),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
     /// Waits for at least one full sweep that began after the call, and returns what was counted
     /// since the previous checkpoint.
     pub async fn checkpoint(&self, label: &str) -> Figures {
-        std::future::ready(Figures {
-            label: label.to_owned(),
-            ..Figures::default()
-        })
-        .await
+        self.sweep(None).await;
+        let alive = alive(&(self.source)());
+        let since = std::mem::take(&mut self.counts().since);
+        since.figures(label, &alive)
     }
 
     /// What was counted since the start.
     pub fn total(&self) -> Figures {
-        Figures::default()
+        let alive = alive(&(self.source)());
+        self.counts().total.figures("total", &alive)
+    }
+
+    /// One sweep: over all pairs, or over those that have one of `only` on a side.
+    pub(super) async fn sweep(&self, only: Option<&BTreeSet<String>>) {
+        let _one = self.sweeping.lock().await;
+        let targets = (self.source)();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let pairs = plan(&targets, only, turn);
+        let attempts = pairs.iter().map(|pair| attempt(&targets, *pair)).collect();
+        self.carry_out(attempts).await;
+    }
+
+    /// Sweeps without end, resting in between.
+    pub(super) async fn run(&self) {
+        loop {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            let pairs = plan(&(self.source)(), None, turn).len();
+            let mut done = 0;
+            while done < pairs {
+                let spent = Instant::now();
+                {
+                    let _one = self.sweeping.lock().await;
+                    // Planned again for each stretch: the world may have moved on meanwhile.
+                    let targets = (self.source)();
+                    let pairs = plan(&targets, None, turn);
+                    let stretch = pairs.iter().skip(done).take(STRETCH);
+                    self.carry_out(stretch.map(|pair| attempt(&targets, *pair)).collect())
+                        .await;
+                }
+                done += STRETCH;
+                tokio::time::sleep(spent.elapsed() * REST).await;
+            }
+            tokio::time::sleep(IDLE).await;
+        }
+    }
+
+    /// Off the asynchronous threads, on two at once.
+    async fn carry_out(&self, mut attempts: Vec<Attempt>) {
+        let second = attempts.split_off(attempts.len() / 2);
+        let halves = [attempts, second].map(|half| tokio::task::spawn_blocking(move || make(half)));
+        for half in halves {
+            let Ok(results) = half.await else { continue };
+            let mut counts = self.counts();
+            for (attempt, outcome) in results {
+                counts
+                    .total
+                    .record(attempt.workloads.clone(), attempt.classes.clone(), &outcome);
+                counts
+                    .since
+                    .record(attempt.workloads, attempt.classes, &outcome);
+            }
+        }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn make(attempts: Vec<Attempt>) -> Vec<(Attempt, Outcome)> {
+    attempts
+        .into_iter()
+        .map(|attempt| {
+            let outcome = match (&attempt.client, &attempt.server) {
+                (Some(client), Some(server)) => {
+                    match client.handshake(&attempt.outbound, server, Timestamp::now()) {
+                        Ok(()) => Outcome::Accepted,
+                        Err(failure) => {
+                            Outcome::Refused(format!("{} refused: {}", failure.side, failure.cause))
+                        }
+                    }
+                }
+                (None, _) => Outcome::Unreachable("the client has no certificate".to_owned()),
+                (_, None) => Outcome::Unreachable("connection refused".to_owned()),
+            };
+            (attempt, outcome)
+        })
+        .collect()
+}
+
+/// The pairs of a sweep, by index: client, server. `turn` lets the proxies of a group take turns.
+fn plan(targets: &[Target], only: Option<&BTreeSet<String>>, turn: usize) -> Vec<(usize, usize)> {
+    let mut groups: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+    for (index, target) in targets.iter().enumerate() {
+        groups
+            .entry((&target.workload, &target.class))
+            .or_default()
+            .push(index);
+    }
+    let pick = |group: &[usize], not: usize| {
+        let others: Vec<usize> = group.iter().copied().filter(|i| *i != not).collect();
+        (!others.is_empty()).then(|| others[turn % others.len()])
+    };
+    let mut pairs = BTreeSet::new();
+    let serves = |index: usize| !targets[index].gateway;
+    match only {
+        None => {
+            for client in groups.values() {
+                let caller = client[turn % client.len()];
+                let servers = groups.values().filter_map(|server| pick(server, caller));
+                pairs.extend(
+                    servers
+                        .filter(|s| serves(*s))
+                        .map(|server| (caller, server)),
+                );
+            }
+        }
+        Some(only) => {
+            for index in (0..targets.len()).filter(|i| only.contains(&targets[*i].uid)) {
+                for other in groups.values().filter_map(|group| pick(group, index)) {
+                    pairs.extend(serves(other).then_some((index, other)));
+                    pairs.extend(serves(index).then_some((other, index)));
+                }
+            }
+        }
+    }
+    pairs.into_iter().collect()
+}
+
+fn attempt(targets: &[Target], (client, server): (usize, usize)) -> Attempt {
+    let (client, server) = (&targets[client], &targets[server]);
+    Attempt {
+        workloads: (client.workload.clone(), server.workload.clone()),
+        classes: (client.class.to_string(), server.class.to_string()),
+        client: client.endpoint.clone(),
+        server: server.endpoint.clone(),
+        outbound: outbound(client, server),
+    }
+}
+
+/// What the client's cluster accepts of the server: the names of the first Service in front of it
+/// that the client knows; of a server without a Service, its own under the client's trust domains.
+fn outbound(client: &Target, server: &Target) -> SanRules {
+    let Some(pushed) = &client.pushed else {
+        return SanRules::any();
+    };
+    let cluster = server
+        .services
+        .iter()
+        .find_map(|service| pushed.clusters.get(service));
+    let names = match cluster {
+        Some(cluster) => cluster.names.clone(),
+        None => super::envoy::server_names(std::slice::from_ref(&server.account), &pushed.expected),
+    };
+    if names.is_empty() {
+        SanRules::any()
+    } else {
+        SanRules::exact(names)
+    }
+}
+
+/// Ordered pairs of workloads that a sweep reaches.
+fn alive(targets: &[Target]) -> Vec<Names> {
+    let names = |(client, server): (usize, usize)| {
+        (
+            targets[client].workload.clone(),
+            targets[server].workload.clone(),
+        )
+    };
+    let pairs: BTreeSet<Names> = plan(targets, None, 0).into_iter().map(names).collect();
+    pairs.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(uid: &str, workload: &str, class: &str, gateway: bool) -> Target {
+        Target {
+            uid: uid.to_owned(),
+            workload: workload.to_owned(),
+            class: class.into(),
+            gateway,
+            endpoint: None,
+            pushed: None,
+            services: Vec::new(),
+            account: ("n".to_owned(), "a".to_owned()),
+        }
+    }
+
+    fn names(targets: &[Target], pairs: &[(usize, usize)]) -> Vec<String> {
+        pairs
+            .iter()
+            .map(|(c, s)| format!("{}>{}", targets[*c].uid, targets[*s].uid))
+            .collect()
+    }
+
+    #[test]
+    fn a_sweep_has_every_ordered_pair_of_groups_and_no_proxy_calls_itself() {
+        let targets = [
+            target("a", "w", "1", false),
+            target("b", "x", "1", false),
+            target("g", "gw", "1", true),
+        ];
+        let pairs = plan(&targets, None, 0);
+        assert_eq!(names(&targets, &pairs), ["a>b", "b>a", "g>a", "g>b"]);
+    }
+
+    #[test]
+    fn two_classes_of_one_workload_are_two_groups() {
+        let targets = [
+            target("a", "w", "old", false),
+            target("b", "w", "new", false),
+        ];
+        assert_eq!(names(&targets, &plan(&targets, None, 0)), ["a>b", "b>a"]);
+    }
+
+    #[test]
+    fn proxies_of_a_group_take_turns_and_call_each_other() {
+        let targets = [
+            target("a", "w", "1", false),
+            target("b", "w", "1", false),
+            target("c", "x", "1", false),
+        ];
+        let seen: BTreeSet<String> = (0..4)
+            .flat_map(|turn| names(&targets, &plan(&targets, None, turn)))
+            .collect();
+        assert_eq!(seen.len(), 6, "{seen:?}");
+    }
+
+    #[test]
+    fn a_sweep_of_one_proxy_has_it_on_one_side_of_every_pair() {
+        let targets = [
+            target("a", "w", "1", false),
+            target("b", "x", "1", false),
+            target("g", "gw", "1", true),
+        ];
+        let pairs = plan(&targets, Some(&BTreeSet::from(["a".to_owned()])), 0);
+        assert_eq!(names(&targets, &pairs), ["a>b", "b>a", "g>a"]);
+    }
+
+    #[tokio::test]
+    async fn a_live_proxy_without_a_certificate_is_unreachable_and_no_failure_of_trust() {
+        let targets = vec![
+            target("a", "n/w", "1", false),
+            target("b", "n/x", "1", false),
+        ];
+        let prober = Prober::new(Arc::new(move || targets.clone()));
+        let figures = prober.checkpoint("step").await;
+        assert_eq!(
+            (figures.made, figures.failed, figures.unreachable),
+            (0, 0, 2)
+        );
+        assert_eq!(
+            prober.checkpoint("next").await.unreachable,
+            2,
+            "a checkpoint starts anew"
+        );
+        assert_eq!(prober.total().unreachable, 4);
     }
 }

@@ -12,9 +12,10 @@ mod objects;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::server::Fault;
 use crate::effect;
 
 pub use objects::{application_objects, gateway_objects};
@@ -32,7 +33,7 @@ const EMBEDDED: &[(&str, &str)] = &[
 ];
 
 /// A mesh as it is when the twin starts.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// One line for people.
@@ -84,7 +85,7 @@ pub struct Scenario {
 }
 
 /// Classic sidecars are containers; native ones are init containers that keep running.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sidecars {
     /// In `spec.containers` (Istio up to 1.26).
@@ -95,7 +96,7 @@ pub enum Sidecars {
 }
 
 /// Origin of the first control plane's CA.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum OldCa {
     /// The secret `cacerts`: an intermediate below an operator's root.
@@ -106,7 +107,7 @@ pub enum OldCa {
 }
 
 /// A revision as `asmcli` would install it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstalledRevision {
     /// Name, and value of the label `istio.io/rev`.
@@ -119,7 +120,7 @@ pub struct InstalledRevision {
 }
 
 /// One application namespace.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Namespace {
     /// `enabled` (label `istio-injection`), the name of a revision (label `istio.io/rev`), or
@@ -132,7 +133,7 @@ pub struct Namespace {
 }
 
 /// A workload and the Service in front of it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
     /// Name of the workload and its Service.
@@ -161,7 +162,7 @@ pub struct Workload {
 }
 
 /// The controllers that a workload can have.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 pub enum WorkloadKind {
     /// `apps/v1` DaemonSet.
     DaemonSet,
@@ -173,7 +174,7 @@ pub enum WorkloadKind {
 }
 
 /// An ingress gateway: a Deployment whose only container the injector fills in, and its Service.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gateway {
     /// Name of Deployment, Service and service account.
@@ -191,7 +192,7 @@ pub struct Gateway {
 }
 
 /// What goes wrong on a twin.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Faults {
     /// Admin ports that misbehave.
@@ -199,11 +200,11 @@ pub struct Faults {
     pub admin: Vec<AdminFault>,
     /// API calls that fail.
     #[serde(default)]
-    pub api: Vec<ApiFault>,
+    pub api: Vec<Fault>,
 }
 
 /// A proxy's admin port that misbehaves.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminFault {
     /// `NAMESPACE/PREFIX`: all pods of the namespace whose name starts so.
@@ -213,7 +214,7 @@ pub struct AdminFault {
 }
 
 /// How an admin port misbehaves.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum AdminMode {
     /// Accepts the connection and never answers.
@@ -222,23 +223,6 @@ pub enum AdminMode {
     Refuse,
     /// Closes in the middle of the body.
     Truncate,
-}
-
-/// An API call that fails: the `nth` matching call (1 is the first), or every one.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApiFault {
-    /// `get`, `list`, `create`, `patch`, `delete`, …; any unless given.
-    #[serde(default)]
-    pub verb: Option<String>,
-    /// Resource as in the path (`pods`, `deployments`); any unless given.
-    #[serde(default)]
-    pub resource: Option<String>,
-    /// Which matching call fails; every one unless given.
-    #[serde(default)]
-    pub nth: Option<u64>,
-    /// HTTP status of the answer.
-    pub status: u16,
 }
 
 /// Why a scenario cannot be used.

@@ -157,6 +157,11 @@ impl Answer {
         }
     }
 
+    /// The container has just ended.
+    pub(super) fn gone() -> Answer {
+        Answer::text(503, "draining\n")
+    }
+
     fn text(status: u16, body: &str) -> Answer {
         Answer {
             status,

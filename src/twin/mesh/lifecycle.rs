@@ -1,0 +1,79 @@
+//! What the kubelet tells the mesh of pods.
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use super::config::meta;
+use super::istiod::Istiod;
+use super::proxy::Proxy;
+use super::{Mesh, container_start};
+use crate::twin::controllers::PodLifecycle;
+
+impl PodLifecycle for Mesh {
+    fn started<'a>(&'a self, pod: &'a Value) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if Istiod::is(pod) {
+                self.start_istiod(pod).await;
+            } else if let Some(proxy) = Proxy::of(pod, container_start(pod)) {
+                self.state()
+                    .proxies
+                    .insert(meta(pod, "uid").to_owned(), proxy);
+            } else {
+                return;
+            }
+            self.settle().await;
+        })
+    }
+
+    fn ready<'a>(&'a self, pod: &'a Value) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let uid = meta(pod, "uid");
+            if !self.state().proxies.contains_key(uid) {
+                return match self.state().broken.get(uid) {
+                    Some(reason) => Err(reason.clone()),
+                    None => Ok(()),
+                };
+            }
+            self.settle().await;
+            self.state().proxies.get(uid).map_or(Ok(()), Proxy::ready)
+        })
+    }
+
+    fn live_set_changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.settle().await;
+            self.0.prober.sweep(None).await;
+        })
+    }
+
+    fn stopped<'a>(&'a self, pod: &'a Value) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let uid = meta(pod, "uid");
+            let known = {
+                let mut state = self.state();
+                state.broken.remove(uid);
+                state.istiods.remove(uid).is_some() | state.proxies.remove(uid).is_some()
+            };
+            if known {
+                self.settle().await;
+            }
+        })
+    }
+}
+
+impl Mesh {
+    async fn start_istiod(&self, pod: &Value) {
+        let started = {
+            let mut state = self.state();
+            state.starts += 1;
+            state.starts
+        };
+        let made = Istiod::start(&self.0.kube, pod, started).await;
+        let uid = meta(pod, "uid").to_owned();
+        let mut state = self.state();
+        match made {
+            Ok(istiod) => drop(state.istiods.insert(uid, istiod)),
+            Err(reason) => drop(state.broken.insert(uid, reason)),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Calls of the API server to istiod's webhooks.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use super::world::World;
+use super::{Mesh, newest};
+use crate::pki::{Cert, certs_from_pem};
+use crate::twin::kube::{AdmissionAnswer, ServiceRef, WebhookBackend};
+
+impl WebhookBackend for Mesh {
+    fn call<'a>(
+        &'a self,
+        service: &'a ServiceRef,
+        review: &'a Value,
+    ) -> BoxFuture<'a, Result<AdmissionAnswer, String>> {
+        Box::pin(async move { self.answer(service, &review["request"]) })
+    }
+}
+
+impl Mesh {
+    fn answer(&self, service: &ServiceRef, request: &Value) -> Result<AdmissionAnswer, String> {
+        let world = World::look(&self.0.kube);
+        let key = (service.namespace.clone(), service.name.clone());
+        let trusted = self.trusted_by_api_server(service);
+        let injector = {
+            let state = self.state();
+            let istiod = newest(&state.istiods, &world, &key)?;
+            istiod.connect(&trusted)?;
+            istiod.injector(&self.0.kube)
+        };
+        if !service.path.starts_with("/inject") {
+            return Err(format!(
+                "the twin's istiod does not answer {}",
+                service.path
+            ));
+        }
+        let namespace = request["namespace"].as_str().unwrap_or_default();
+        let allowed = |patch| AdmissionAnswer {
+            allowed: true,
+            patch,
+            message: String::new(),
+        };
+        Ok(match injector.inject(namespace, &request["object"]) {
+            Ok(patch) => allowed(patch),
+            Err(message) => AdmissionAnswer {
+                allowed: false,
+                patch: None,
+                message,
+            },
+        })
+    }
+
+    /// The CA bundle of the webhook configurations that call this Service. The API server uses the one
+    /// of the webhook that it calls; they are of one revision here.
+    fn trusted_by_api_server(&self, service: &ServiceRef) -> Vec<Cert> {
+        let configurations = self.0.kube.list(
+            "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+            None,
+        );
+        let hooks = configurations
+            .iter()
+            .filter_map(|c| c["webhooks"].as_array())
+            .flatten();
+        hooks
+            .map(|hook| &hook["clientConfig"])
+            .filter(|client| {
+                client["service"]["name"] == service.name.as_str()
+                    && client["service"]["namespace"] == service.namespace.as_str()
+            })
+            .filter_map(|client| STANDARD.decode(client["caBundle"].as_str()?).ok())
+            .flat_map(|bytes| certs_from_pem(&String::from_utf8_lossy(&bytes)).0)
+            .collect()
+    }
+}
