@@ -86,7 +86,8 @@ pub(super) fn with_words(
 ) {
     match error {
         EvalAltResult::ErrorFunctionNotFound(signature, _) => {
-            unknown_word(failure, signature, words, own)
+            let (name, args) = split_signature(signature);
+            unknown_word(failure, name, args, words, own)
         }
         EvalAltResult::ErrorModuleNotFound(name, _) => {
             unknown_module(failure, name, words, modules)
@@ -103,8 +104,14 @@ pub(super) fn with_words(
     }
 }
 
-fn unknown_word(failure: &mut Failure, signature: &str, words: &[WordDoc], own: &[String]) {
-    let (name, args) = split_signature(signature);
+/// Explains that `name` is unknown, or is not called with `args`, the types as Rhai prints them.
+pub(super) fn unknown_word(
+    failure: &mut Failure,
+    name: &str,
+    args: Option<&str>,
+    words: &[WordDoc],
+    own: &[String],
+) {
     let (module, bare) = match name.rsplit_once("::") {
         Some((module, bare)) => (Some(module), bare),
         None => (None, name),

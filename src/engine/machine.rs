@@ -8,9 +8,10 @@ use super::modules::{Modules, Resolver};
 use super::observer::{StepObserver, Words};
 use super::program::Program;
 use super::sources::Sources;
-use super::{Failure, Limits, explain, syntax};
-use rhai::{CallFnOptions, Dynamic, EvalAltResult, Map, OptimizationLevel, Scope};
+use super::{Failure, Limits, check, explain, syntax, volatile};
+use rhai::{AST, CallFnOptions, Dynamic, EvalAltResult, Map, OptimizationLevel, Scope};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::oneshot;
@@ -87,6 +88,7 @@ impl Engine {
                 self.diagnose(&error, name, &[])
             })?;
         ast.set_source(name);
+        self.check(&ast, name, text, &BTreeMap::new(), &mut BTreeSet::new())?;
         Ok(Program {
             name: name.to_owned(),
             ast,
@@ -122,6 +124,72 @@ impl Engine {
     /// The token that stops this engine's evaluations.
     pub fn cancel(&self) -> &Cancel {
         &self.cancel
+    }
+
+    /// Finds calls that cannot succeed, in `ast` and in the modules that it imports. `seen`: the
+    /// modules that were checked already.
+    pub(super) fn check(
+        &self,
+        ast: &AST,
+        name: &str,
+        text: &str,
+        earlier: &BTreeMap<String, BTreeSet<usize>>,
+        seen: &mut BTreeSet<String>,
+    ) -> Result<(), Diagnostic> {
+        let mut imported = BTreeMap::new();
+        for import in volatile::imports(ast) {
+            let functions = match &import.path {
+                Some(path) => self.functions_of(path, seen)?,
+                None => None,
+            };
+            let known = imported
+                .entry(import.alias)
+                .or_insert_with(|| functions.clone());
+            // One alias for two modules: which one is meant is known at run time only.
+            if *known != functions {
+                *known = None;
+            }
+        }
+        let mut functions = check::functions(ast, false);
+        for (name, arities) in earlier {
+            functions.entry(name.clone()).or_default().extend(arities);
+        }
+        let known = check::Known {
+            words: self.all_words(),
+            functions,
+            declared: explain::declared(text).into_iter().collect(),
+            imported,
+        };
+        let Some(unknown) = check::unknown_call(ast, &known) else {
+            return Ok(());
+        };
+        let at = unknown.call.position;
+        Err(Diagnostic::at(
+            unknown.failure,
+            name,
+            text,
+            at.line().unwrap_or(1),
+            at.position().unwrap_or(1),
+        ))
+    }
+
+    /// The public functions of a module that can be imported; none if it cannot be had or compiled,
+    /// which `import` itself will say.
+    fn functions_of(
+        &self,
+        path: &str,
+        seen: &mut BTreeSet<String>,
+    ) -> Result<Option<BTreeMap<String, BTreeSet<usize>>>, Diagnostic> {
+        let Ok(Some((name, text))) = self.modules.text(path) else {
+            return Ok(None);
+        };
+        let Ok(ast) = self.rhai.compile(&text) else {
+            return Ok(None);
+        };
+        if seen.insert(name.clone()) {
+            self.check(&ast, &name, &text, &BTreeMap::new(), seen)?;
+        }
+        Ok(Some(check::functions(&ast, true)))
     }
 
     fn evaluate(&self, program: &Program, params: &Value) -> Reply<Dynamic> {

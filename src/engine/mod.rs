@@ -10,6 +10,7 @@
 
 mod bridge;
 mod cancel;
+mod check;
 mod diagnostic;
 mod docs;
 mod explain;

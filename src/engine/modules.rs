@@ -65,7 +65,7 @@ impl Modules {
     }
 
     /// The text of `path` and the name that errors show, or none if there is no such module.
-    fn text(&self, path: &str) -> Result<Option<(String, String)>, Failure> {
+    pub(super) fn text(&self, path: &str) -> Result<Option<(String, String)>, Failure> {
         let file = format!("{}.rhai", path.strip_suffix(".rhai").unwrap_or(path));
         if let Some(found) = self.library.get_file(&file) {
             let text = found.contents_utf8().unwrap_or_default();

@@ -4,7 +4,10 @@
 //! what the rest of the engine relies on.
 
 use super::kit::Reply;
-use rhai::{Dynamic, Engine, EvalContext, Expression, FnPtr, NativeCallContext, ParseError};
+use rhai::{
+    AST, ASTNode, Dynamic, Engine, EvalContext, Expr, Expression, FnPtr, NativeCallContext,
+    ParseError, Position, Stmt,
+};
 
 /// A part of custom syntax: an expression or a block.
 pub(super) type Block<'a> = Expression<'a>;
@@ -39,4 +42,88 @@ pub(super) fn bind(ctx: &NativeCallContext, f: FnPtr) -> Reply<FnPtr> {
         let args: Vec<Dynamic> = args.iter_mut().map(|arg| std::mem::take(*arg)).collect();
         f.call_raw(&inner, None, args)
     })
+}
+
+/// A call as it is written, method calls excluded.
+pub(super) struct Call {
+    /// The modules before the name, outermost first.
+    pub modules: Vec<String>,
+    /// The name.
+    pub name: String,
+    /// How many arguments.
+    pub args: usize,
+    /// Where.
+    pub position: Position,
+}
+
+/// Every call in `ast`, function bodies included; operators and closures themselves are left out.
+pub(super) fn calls(ast: &AST) -> Vec<Call> {
+    let mut calls = Vec::new();
+    ast.walk(&mut |path| {
+        let call = match path.last() {
+            Some(ASTNode::Expr(Expr::FnCall(call, position))) => Some((call, position)),
+            Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => Some((call, position)),
+            _ => None,
+        };
+        if let Some((call, position)) = call
+            && call.op_token.is_none()
+        {
+            calls.push(Call {
+                modules: call
+                    .namespace
+                    .path
+                    .iter()
+                    .map(|part| part.name.to_string())
+                    .collect(),
+                name: call.name.to_string(),
+                args: call.args.len(),
+                position: *position,
+            });
+        }
+        true
+    });
+    calls
+}
+
+/// An `import "path" as alias`; the path is none if it is not a literal.
+pub(super) struct Import {
+    /// What is imported.
+    pub path: Option<String>,
+    /// Under which name.
+    pub alias: String,
+    /// Whether it is at the top level.
+    pub top: bool,
+}
+
+/// Every import in `ast`.
+pub(super) fn imports(ast: &AST) -> Vec<Import> {
+    let mut imports = Vec::new();
+    ast.walk(&mut |path| {
+        if let Some(ASTNode::Stmt(Stmt::Import(import, _))) = path.last() {
+            let (expr, alias) = &**import;
+            imports.push(Import {
+                path: match expr {
+                    Expr::StringConstant(text, _) => Some(text.to_string()),
+                    _ => None,
+                },
+                alias: alias.name.to_string(),
+                top: path.len() == 1,
+            });
+        }
+        true
+    });
+    imports
+}
+
+/// The constants that `ast` declares at its top level.
+pub(super) fn constants(ast: &AST) -> Vec<String> {
+    ast.statements()
+        .iter()
+        .filter_map(|statement| match statement {
+            Stmt::Var(var, options, _) if options.intersects(rhai::ASTFlags::CONSTANT) => {
+                Some(var.0.name.to_string())
+            }
+            _ => None,
+        })
+        .collect()
 }

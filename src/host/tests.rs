@@ -240,7 +240,7 @@ fn a_program_is_killed_when_the_run_is_stopped_and_when_its_time_is_up() {
     let pid_file = dir.path().join("pid");
     let begun = Instant::now();
     let setup = Setup {
-        cancel_after: Some(Duration::from_millis(300)),
+        cancel_after: Some(Duration::from_secs(1)),
         ..Setup::default()
     };
     let command = format!("echo $$ > {}; exec sleep 60", pid_file.display());
@@ -276,7 +276,7 @@ fn pauses_end_when_somebody_asks_to_stop() {
     ] {
         let begun = Instant::now();
         let setup = Setup {
-            ask_after: Some(Duration::from_millis(100)),
+            ask_after: Some(Duration::from_millis(500)),
             ..Setup::default()
         };
         let (result, _) = setup.run(text);
@@ -343,7 +343,7 @@ fn many_at_once_inside_a_cleanup_are_masked_as_it_is() {
     let stopper = cancel.clone();
     let setup = Setup {
         cancel,
-        cancel_after: Some(Duration::from_millis(50)),
+        cancel_after: Some(Duration::from_millis(700)),
         ..Setup::default()
     };
     let (result, events) = setup.run(

@@ -80,7 +80,7 @@ fn cleanup_still_calls_the_cluster_after_a_cancel() {
 fn cleanup_still_calls_the_cluster_when_a_call_was_interrupted() {
     let begun = Instant::now();
     let ended = Setup {
-        cancel_after: Some(Duration::from_millis(50)),
+        cancel_after: Some(Duration::from_millis(500)),
         ..Setup::default()
     }
     .run(&format!(r#"ensure {{ request("long", 60000) }} {ALWAYS}"#));
@@ -198,14 +198,14 @@ fn a_request_lets_the_call_in_flight_finish_and_a_stop_does_not() {
     let cancel = crate::engine::Cancel::new();
     let asker = cancel.clone();
     let thread = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(60));
+        std::thread::sleep(Duration::from_millis(500));
         asker.ask();
     });
     let ended = Setup {
         cancel,
         ..Setup::default()
     }
-    .run(r#"request("finishes", 200); note("not reached")"#);
+    .run(r#"request("finishes", 1500); note("not reached")"#);
     thread.join().unwrap();
     assert_eq!(ended.log, ["called finishes"]);
     assert_eq!(ended.failure().kind, FailureKind::Interrupted);

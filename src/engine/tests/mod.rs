@@ -1,5 +1,6 @@
 //! What the rest of the program relies on: the language as this engine sets it up.
 
+mod check;
 mod findings;
 mod flow;
 mod messages;
