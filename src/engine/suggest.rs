@@ -3,7 +3,8 @@
 /// The candidate nearest to `name`, if one is near enough to be what was meant.
 ///
 /// Near enough: equal without case and separators, or Damerau-Levenshtein distance of at most a
-/// third of the name's length (at least one), or one a prefix of three letters or more of the other.
+/// third of the name's length (at least one), or one the beginning of the other and at least half
+/// as long.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = squash(name);
     let allowed = (wanted.chars().count() / 3).max(1);
@@ -13,8 +14,9 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter_map(|candidate| {
             let have = squash(candidate);
             let distance = strsim::damerau_levenshtein(&wanted, &have);
-            let prefix = wanted.len() >= 3
-                && have.len() >= 3
+            let (short, long) = (wanted.len().min(have.len()), wanted.len().max(have.len()));
+            let prefix = short >= 3
+                && short * 2 >= long
                 && (have.starts_with(&wanted) || wanted.starts_with(&have));
             (distance <= allowed || prefix).then_some((distance, candidate))
         })

@@ -65,6 +65,7 @@ impl Setup {
         let port = Arc::new(Port::default());
         let world = World::new(WorldParts {
             clusters: Vec::new(),
+            no_cluster: None,
             cas: Vec::new(),
             bridge: Bridge::new(runtime.handle().clone(), self.cancel.clone()),
             port: port.clone(),

@@ -26,6 +26,8 @@ pub struct World(Arc<Inner>);
 pub struct WorldParts {
     /// The connections; the first is the one that words mean.
     pub clusters: Vec<Cluster>,
+    /// Why there is none, if somebody tried.
+    pub no_cluster: Option<Failure>,
     /// CAs that were named on the command line, or by the twin.
     pub cas: Vec<NamedCa>,
     /// How words wait.
@@ -125,14 +127,16 @@ impl World {
     /// The cluster that words mean.
     ///
     /// # Errors
-    /// `usage` when the run was told none.
+    /// `usage` when the run was told none; or why it could not be reached.
     pub fn cluster(&self) -> Reply<Cluster> {
-        self.0.parts.clusters.first().cloned().ok_or_else(|| {
-            kit::fail(
-                Failure::usage("this needs a cluster, and the run was told none")
-                    .hint("name one with --context CONTEXT, or try it with --twin"),
-            )
-        })
+        let parts = &self.0.parts;
+        if let Some(cluster) = parts.clusters.first() {
+            return Ok(cluster.clone());
+        }
+        Err(kit::fail(parts.no_cluster.clone().unwrap_or_else(|| {
+            Failure::usage("this needs a cluster, and the run was told none")
+                .hint("name one with --context CONTEXT, or try it with --twin")
+        })))
     }
 
     /// The connections of the run.

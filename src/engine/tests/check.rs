@@ -32,8 +32,8 @@ fn an_unknown_word_at_the_end_is_found_before_the_beginning_runs() {
             None,
         ),
         (
-            "let l = [1, `${absent(1)}`];",
-            "there is no word `absent`",
+            "let l = [1, `${missing(1)}`];",
+            "there is no word `missing`",
             None,
         ),
         (
