@@ -47,8 +47,8 @@ pub struct RunArgs {
     #[arg(value_name = "SCRIPT|NAME")]
     pub script: String,
     /// Give a parameter its value; arrays are comma-separated or JSON.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
-    pub set: Vec<(String, String)>,
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
     /// Take parameters from a YAML file; --set goes first.
     #[arg(long, value_name = "FILE")]
     pub params: Option<PathBuf>,

@@ -1,3 +1,81 @@
 //! What a person types; plugs the parts together.
+//!
+//! The only room that may name all others. It reads the command line and the environment, finds
+//! scripts, connects to clusters or starts a twin, and hands all of it to a run. It holds no rule
+//! about what may be done to a mesh.
 
 pub mod args;
+mod asmcli;
+mod eval;
+mod interrupt;
+mod place;
+mod run;
+mod scripts;
+mod show;
+mod start;
+mod twin;
+
+use std::{ffi::OsString, io, process::ExitCode};
+
+use clap::Parser as _;
+use tokio::runtime::Runtime;
+
+use crate::{effect::files, engine::Failure};
+use args::{Cli, Command, TwinCommand};
+
+pub use asmcli::{ASMCLI, asmcli};
+
+/// Runs the program with these arguments, the first of which is its own name.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and the version go to standard output and are no errors.
+            error.print().ok();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    trace(cli.verbose);
+    let code = match runtime() {
+        Ok(runtime) => dispatch(&cli.command, &runtime),
+        Err(failure) => show::failure(&failure),
+    };
+    ExitCode::from(code)
+}
+
+fn dispatch(command: &Command, runtime: &Runtime) -> u8 {
+    match command {
+        Command::Eval(args) => eval::eval(args, runtime),
+        Command::Repl(args) => {
+            let _ = args;
+            0
+        }
+        Command::Run(args) => run::run(args, runtime),
+        Command::Scripts(args) => scripts::scripts(args),
+        Command::Twin(args) => match &args.command {
+            TwinCommand::Serve(args) => twin::serve(args, runtime),
+        },
+    }
+}
+
+/// A multi-threaded runtime: scripts wait on it from a thread of their own.
+fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::environment(format!("cannot start threads: {}", files::reason(&e))))
+}
+
+/// Sends the library's own log to standard error.
+fn trace(verbose: u8) {
+    let filter = match verbose {
+        0 => return,
+        1 => "rootshift=debug",
+        2 => "rootshift=trace,kube=debug",
+        _ => "trace",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+}

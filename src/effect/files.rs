@@ -73,6 +73,14 @@ pub fn create_dir(path: &Path) -> Result<(), FileError> {
     fs::create_dir_all(path).map_err(|e| io_error("create", path, &e))
 }
 
+/// A new directory that only this user can read, removed when the value is dropped.
+pub fn temporary_dir(prefix: &str) -> Result<tempfile::TempDir, FileError> {
+    tempfile::Builder::new()
+        .prefix(prefix)
+        .tempdir()
+        .map_err(|e| io_error("create", &std::env::temp_dir().join(prefix), &e))
+}
+
 /// Makes the program `target` available as `dir/name`: a symbolic link where there are any, else a copy.
 pub fn link_program(target: &Path, dir: &Path, name: &str) -> Result<PathBuf, FileError> {
     let link = dir.join(name);

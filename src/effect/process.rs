@@ -1,8 +1,10 @@
 //! Child processes: an argument vector in, lines as they come, an exit status out.
 //!
-//! No shell is involved: arguments are passed as they are. A child gets no stdin, is killed when
-//! its future is dropped or its time is up, and runs with the environment of this process, changed
-//! by what the caller says. It does not log or journal: the caller is told each line.
+//! No shell is involved: arguments are passed as they are. A child gets no stdin, and runs with the
+//! environment of this process, changed by what the caller says. It is the leader of a process group
+//! of its own: a Ctrl-C at the terminal is this program's to handle, and when the future is dropped
+//! or its time is up, the child is killed with everything it started. It does not log or journal: the
+//! caller is told each line.
 
 use std::{
     collections::BTreeMap, ffi::OsString, io, path::PathBuf, process::Stdio, time::Duration,
@@ -97,6 +99,7 @@ impl Command {
         let program = self.argv.first().ok_or(ProcessError::Empty)?.clone();
         let started = Stopwatch::start();
         let mut child = self.start(&program)?;
+        let mut group = Group::of(&child);
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let (mut stdout, mut stderr) = (String::new(), String::new());
         let work = async {
@@ -111,7 +114,11 @@ impl Command {
             child.wait().await
         };
         let limit = self.timeout.unwrap_or(Duration::MAX);
-        let status = match tokio::time::timeout(limit, work).await {
+        let ended = tokio::time::timeout(limit, work).await;
+        if matches!(ended, Ok(Ok(_))) {
+            group.has_ended();
+        }
+        let status = match ended {
             Err(_) => return Err(ProcessError::TimedOut { program, limit }),
             Ok(Err(e)) => {
                 return Err(ProcessError::Output {
@@ -147,6 +154,8 @@ impl Command {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        #[cfg(unix)]
+        command.process_group(0);
         if let Some(path) = path {
             command.env("PATH", path);
         }
@@ -170,6 +179,44 @@ impl Command {
         let inherited = std::env::var_os("PATH").unwrap_or_default();
         let parts = std::iter::once(prefix.clone()).chain(std::env::split_paths(&inherited));
         std::env::join_paths(parts).ok()
+    }
+}
+
+/// The process group of a running child; what is left of it is killed when this is dropped.
+struct Group {
+    #[cfg(unix)]
+    leader: Option<rustix::process::Pid>,
+}
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        #[cfg(not(unix))]
+        let _ = child;
+        Self {
+            #[cfg(unix)]
+            leader: child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .and_then(rustix::process::Pid::from_raw),
+        }
+    }
+
+    /// The leader was waited for: its number may belong to another process from now on.
+    fn has_ended(&mut self) {
+        #[cfg(unix)]
+        {
+            self.leader = None;
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        if let Some(leader) = self.leader {
+            // It may be gone already, which is what is wanted.
+            rustix::process::kill_process_group(leader, rustix::process::Signal::KILL).ok();
+        }
     }
 }
 
@@ -277,6 +324,18 @@ mod tests {
             error.to_string(),
             "`sleep`: killed after 0.05s, its time limit"
         );
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_child_started_is_killed_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = dir.path().join("alive");
+        let script = format!("(sleep 0.3; touch {}) & wait", mark.display());
+        let mut c = command(&["sh", "-c", &script]);
+        c.timeout = Some(Duration::from_millis(50));
+        c.run(|_, _| ()).await.unwrap_err();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(!mark.exists());
     }
 
     #[tokio::test]

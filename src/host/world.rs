@@ -11,7 +11,7 @@ use crate::engine::{Bridge, Failure, FailureKind};
 use crate::journal::Event;
 use crate::pki::NamedCa;
 use jiff::Timestamp;
-use rhai::NativeCallContext;
+use rhai::{Dynamic, NativeCallContext};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +21,13 @@ use tempfile::TempDir;
 /// Everything that words act on; clones share it.
 #[derive(Clone)]
 pub struct World(Arc<Inner>);
+
+impl From<World> for Dynamic {
+    /// The world as the engine's tag.
+    fn from(world: World) -> Dynamic {
+        Dynamic::from(world)
+    }
+}
 
 /// What a [`World`] is made of.
 pub struct WorldParts {

@@ -69,24 +69,27 @@ fn a_mutating_run_is_a_tree_of_steps_and_ends_with_its_figures() {
         name: "shop".to_owned(),
         why: Some("label".to_owned()),
     };
-    let figures = TrafficFigures::of(vec![
-        PairFigures {
-            client: "a".to_owned(),
-            server: "b".to_owned(),
-            live: true,
-            made: 4,
-            ..PairFigures::default()
-        },
-        PairFigures {
-            client: "b".to_owned(),
-            server: "a".to_owned(),
-            live: true,
-            made: 1,
-            failed: 2,
-            reasons: [("unknown issuer".to_owned(), 2)].into(),
-            ..PairFigures::default()
-        },
-    ]);
+    let figures = TrafficFigures::of(
+        vec![
+            PairFigures {
+                client: "a".to_owned(),
+                server: "b".to_owned(),
+                live: true,
+                made: 4,
+                ..PairFigures::default()
+            },
+            PairFigures {
+                client: "b".to_owned(),
+                server: "a".to_owned(),
+                live: true,
+                made: 3,
+                failed: 2,
+                reasons: [("unknown issuer".to_owned(), 2)].into(),
+                ..PairFigures::default()
+            },
+        ],
+        vec![],
+    );
     let step = |step, depth, name: &str| Event::StepStarted {
         step,
         parent: None,
@@ -158,14 +161,14 @@ fn a_mutating_run_is_a_tree_of_steps_and_ends_with_its_figures() {
          \x20   $ /x/asmcli 'a b'\n\
          \x20   asmcli| hello\n\
          \x20   asmcli ended with exit code 1, 0.0 s\n\
-         \x20 done move shop, 1.2 s, 5 handshakes, 2 failed for trust\n\
+         \x20 done move shop, 1.2 s, 7 handshakes, 2 failed for trust\n\
          done distribute, 1.2 s\n"
     );
     assert_eq!(
         out,
         "proxies moved  3\n\
          mutations     1 changed, 0 unchanged, 0 refused, 0 failed\n\
-         handshakes    5 made, 2 failed for trust, 0 unreachable\n\
+         handshakes    7 made, 2 failed for trust, 0 unreachable\n\
          least probed  b -> a, 3\n\
          no trust      b -> a, 2 failed: 2 unknown issuer\n\
          waiver        roots, not used\n\

@@ -7,7 +7,7 @@
 //! //! param through: string(sign, retire) = "sign"   How far to go.
 //! //!     More of the help, indented.
 //! //! param count = 3                                                  the type of its default
-//! //! mutates: no                                                      it only reads
+//! //! mutates: false                                                   it only reads
 //! ```
 //!
 //! A line is one of a key if it begins with a lower-case word, perhaps a name, and `:` or `=`; so
@@ -30,7 +30,7 @@ pub struct Header {
     pub description: String,
     /// Its parameters, in order.
     pub params: Vec<Param>,
-    /// False if it says `mutates: no`.
+    /// False if it says `mutates: false`.
     pub mutates: bool,
 }
 
@@ -148,12 +148,12 @@ impl<'a> Line<'a> {
             }
             "mutates" => {
                 header.mutates = match rest.trim_start_matches(':').trim() {
-                    "yes" => true,
-                    "no" => false,
+                    "true" => true,
+                    "false" => false,
                     other => {
                         return Err(self.error(
                             other.len(),
-                            format!("`mutates` is yes or no, not `{other}`"),
+                            format!("`mutates` is true or false, not `{other}`"),
                         ));
                     }
                 }
@@ -285,7 +285,7 @@ mod tests {
             "//! param expect = [\"CITADEL\",\"MESHCA\"]\n",
             "//! param soak: float = 1 Seconds.\n",
             "//! param team: string\n",
-            "//! mutates: no\n",
+            "//! mutates: false\n",
             "import \"x\" as x;\n//! not a header\n",
         ))
         .unwrap();
@@ -399,11 +399,11 @@ mod tests {
                 "//! T.\n//! mutates: maybe",
                 2,
                 14,
-                "`mutates` is yes or no, not `maybe`",
+                "`mutates` is true or false, not `maybe`",
                 "",
             ),
             (
-                "//! T.\n//! mutates: no\n//! Prose.",
+                "//! T.\n//! mutates: false\n//! Prose.",
                 3,
                 11,
                 "a line that is neither a key nor the rest of one",

@@ -1,6 +1,6 @@
 //! Figures of the prober: how many handshakes between whom, and what became of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -30,6 +30,8 @@ pub struct PairFigures {
     pub client: String,
     /// Who was called.
     pub server: String,
+    /// Whether both were alive at the end; told of pairs of workloads only.
+    pub alive: bool,
     /// The counts.
     #[serde(flatten)]
     pub count: Count,
@@ -101,8 +103,8 @@ impl Ledger {
             made: sum(|c| c.made),
             failed: sum(|c| c.failed),
             unreachable: sum(|c| c.unreachable),
-            pairs: list(&self.pairs),
-            classes: list(&self.classes),
+            pairs: list(&self.pairs, alive),
+            classes: list(&self.classes, &[]),
             least,
         }
     }
@@ -125,13 +127,17 @@ impl Count {
     }
 }
 
-fn list(counts: &BTreeMap<Pair, Count>) -> Vec<PairFigures> {
-    counts
-        .iter()
-        .map(|((client, server), count)| PairFigures {
-            client: client.clone(),
-            server: server.clone(),
-            count: count.clone(),
+/// Every pair that was counted or is alive.
+fn list(counts: &BTreeMap<Pair, Count>, alive: &[Pair]) -> Vec<PairFigures> {
+    let alive: BTreeSet<&Pair> = alive.iter().collect();
+    let pairs: BTreeSet<&Pair> = counts.keys().chain(alive.iter().copied()).collect();
+    pairs
+        .into_iter()
+        .map(|pair| PairFigures {
+            client: pair.0.clone(),
+            server: pair.1.clone(),
+            alive: alive.contains(pair),
+            count: counts.get(pair).cloned().unwrap_or_default(),
         })
         .collect()
 }
