@@ -52,7 +52,7 @@ pub enum Effect {
 
 /// The effect of a mutation, if it has one on the mesh. No reading, no network: called for each.
 pub fn of(mutation: &Mutation) -> Option<Effect> {
-    let before = mutation.before.as_ref().map(|o| o.value());
+    let before = mutation.before.as_ref().map(crate::cluster::Object::value);
     let after = mutation.after();
     let after = after.as_ref();
     let in_system = mutation.namespace.as_deref() == Some(names::ISTIO_SYSTEM);

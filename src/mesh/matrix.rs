@@ -412,7 +412,7 @@ impl Judge {
     fn trusts(&mut self, bundle: &pki::Bundle, credential: &Credential) -> Talkable {
         match credential {
             Credential::SignedBy(ca) => match pki::trusts(bundle, ca, self.now) {
-                trust if trust.is_yes() => Ok(()),
+                Trust::Yes | Trust::YesByKey { .. } => Ok(()),
                 Trust::Unknown { reason } => Err(Refused::Unknown(reason)),
                 trust => Err(Refused::No(format!(
                     "it does not trust {} ({trust})",

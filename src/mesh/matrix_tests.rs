@@ -1,3 +1,7 @@
+//! A mesh of two CAs in miniature: who can talk to whom.
+
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 
 use super::super::matchers::{Outbound, San};

@@ -158,10 +158,9 @@ fn revision(
         name: name.to_owned(),
         ready,
         wanted: deployment
-            .value()
-            .pointer("/spec/replicas")
-            .and_then(Value::as_u64)
-            .unwrap_or(1) as usize,
+            .int("/spec/replicas")
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or(1),
         trust_domain: text(&mesh["trustDomain"]).unwrap_or_else(|| "cluster.local".into()),
         aliases: mesh["trustDomainAliases"]
             .as_array()

@@ -88,12 +88,12 @@ fn variants(text: &str) -> Vec<(String, String)> {
 }
 
 /// After the variant: is every pair able to talk, and nothing unknown? Asked of the twin itself.
-const AFTERWARDS: &str = r#"
+const AFTERWARDS: &str = r"
     let end = mesh::connect();
     let unsafe_pairs = end.matrix().failing;
     let unjudged = end.unjudged();
     print(`afterwards ${unsafe_pairs.len()} failing pairs, ${unjudged.len()} unjudged pods`);
-"#;
+";
 
 #[test]
 fn no_step_can_be_left_out_or_swapped_into_an_unsafe_mesh() {

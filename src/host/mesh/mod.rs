@@ -10,7 +10,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rhai::plugin::*;
+use rhai::plugin::{
+    FnNamespace, FuncRegistration, Module, NativeCallContext, PluginFunc, RhaiResult, TypeId,
+    export_module,
+};
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use serde::Deserialize;
 
@@ -95,6 +98,8 @@ struct ConnectOptions {
 
 /// The mesh, its proxies and its gates.
 #[export_module]
+// The macro unwraps what it has checked.
+#[allow(clippy::unwrap_used)]
 mod words {
     /// The mesh of the cluster that the run was told.
     ///
