@@ -466,12 +466,14 @@ pub(super) fn nearest<'a>(
     known: impl IntoIterator<Item = &'a String>,
 ) -> Option<&'a String> {
     let wanted = wanted.to_lowercase();
-    known
-        .into_iter()
-        .map(|k| (strsim::jaro_winkler(&wanted, &k.to_lowercase()), k))
-        .filter(|(score, _)| *score >= 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, k)| k)
+    let mut best: Option<(f64, &String)> = None;
+    for name in known {
+        let score = strsim::jaro_winkler(&wanted, &name.to_lowercase());
+        if score >= 0.8 && best.is_none_or(|(highest, _)| score > highest) {
+            best = Some((score, name));
+        }
+    }
+    best.map(|(_, name)| name)
 }
 
 fn forbidden(f: &Forbidden) -> String {
