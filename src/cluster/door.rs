@@ -179,15 +179,25 @@ impl Cluster {
             .unwrap_or_else(PoisonError::into_inner) = Some(policy);
     }
 
-    /// Sends a mutation: the only caller of the functions that do.
-    pub(super) async fn mutate(&self, mutation: Mutation) -> Result<Written, ClusterError> {
-        let policy = self
-            .shared
+    fn policy(&self) -> Option<Arc<dyn Policy>> {
+        self.shared
             .policy
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let Some(policy) = policy else {
+            .clone()
+    }
+
+    /// Reports a change that is not sent because it is so already.
+    pub(super) fn skip(&self, mutation: &Mutation, written: Written) -> Written {
+        if let Some(policy) = self.policy() {
+            policy.unchanged(self, mutation, &written);
+        }
+        written
+    }
+
+    /// Sends a mutation: the only caller of the functions that do.
+    pub(super) async fn mutate(&self, mutation: Mutation) -> Result<Written, ClusterError> {
+        let Some(policy) = self.policy() else {
             return self.send_mutation(&mutation).await;
         };
         let mut report = Report {

@@ -40,8 +40,8 @@ impl Object {
         self.root.pointer(&self.pointer).unwrap_or(&Value::Null)
     }
 
-    /// The JSON of the whole object that this is a part of.
-    pub fn root(&self) -> &Value {
+    /// The JSON of the whole object that this is a part of, shared.
+    pub fn root(&self) -> &Arc<Value> {
         &self.root
     }
 

@@ -199,6 +199,20 @@ impl Cluster {
         })
     }
 
+    /// What a path of the API server answers (`kubectl get --raw`), which must be JSON.
+    ///
+    /// # Errors
+    /// [`ClusterError::BadRequest`] for what is no path; and those of the server.
+    pub async fn raw(&self, path: &str) -> Result<Value, ClusterError> {
+        if !path.starts_with('/') || path.parse::<http::Uri>().is_err() {
+            return Err(ClusterError::BadRequest {
+                message: format!("`{path}` is no path: it must begin with `/`"),
+            });
+        }
+        let subject = Subject::new(path, None, None);
+        self.read(&Call::get("get", subject, path.to_owned())).await
+    }
+
     /// Asks for the version, to learn whether the server is there and takes our credentials.
     ///
     /// # Errors

@@ -119,8 +119,11 @@ impl Cluster {
         }
     }
 
-    /// Waits until the object with that UID is gone.
-    pub(super) async fn wait_gone(
+    /// Waits until the object with that UID is gone; another one may have taken its name.
+    ///
+    /// # Errors
+    /// [`ClusterError::StillThere`] after `limit`, and those of [`Cluster::get`].
+    pub async fn wait_gone(
         &self,
         kind: &Kind,
         namespace: Option<&str>,

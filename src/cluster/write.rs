@@ -218,7 +218,8 @@ impl Cluster {
                 });
             }
             let mutation = mutation(Verb::Delete, kind, namespace, name);
-            return Ok(mutation.written(Outcome::Absent, None));
+            let written = mutation.written(Outcome::Absent, None);
+            return Ok(self.skip(&mutation, written));
         };
         let uid = before.uid().to_owned();
         let going = before.is_deleting();
@@ -318,7 +319,8 @@ impl Cluster {
             ..mutation(Verb::Patch, kind, namespace.as_deref(), before.name())
         };
         if nothing {
-            return Ok(change.written(Outcome::Unchanged, Some(before)));
+            let written = change.written(Outcome::Unchanged, Some(before));
+            return Ok(self.skip(&change, written));
         }
         self.mutate(change).await
     }
