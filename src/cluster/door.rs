@@ -140,6 +140,9 @@ pub trait Policy: Send + Sync {
     /// Told once for each review: what became of it. A refusal arrives as
     /// [`ClusterError::Refused`], an abandoned request as [`ClusterError::Interrupted`].
     fn done(&self, cluster: &Cluster, mutation: &Mutation, result: &Result<Written, ClusterError>);
+
+    /// Told of a change that was asked for and is so already: nothing was reviewed or sent.
+    fn unchanged(&self, _cluster: &Cluster, _mutation: &Mutation, _written: &Written) {}
 }
 
 /// What a mutating call did to the object.

@@ -131,8 +131,8 @@ mod words {
     /// ```rhai
     /// assert(cluster::context().starts_with("gke_"), cluster::context());
     /// ```
-    #[rhai_fn(return_raw)]
-    pub fn context(ctx: NativeCallContext) -> Reply<String> {
+    #[rhai_fn(name = "context", return_raw)]
+    pub fn context_name(ctx: NativeCallContext) -> Reply<String> {
         Ok(super::place(&ctx)?.1.context().to_owned())
     }
 

@@ -36,6 +36,7 @@ pub struct HostWords;
 impl Words for HostWords {
     fn register(&self, engine: &mut rhai::Engine) {
         ask::register(engine);
+        cluster::register(engine);
         data::register(engine);
         flow::register(engine);
         fs::register(engine);
@@ -44,5 +45,6 @@ impl Words for HostWords {
         mesh::register(engine);
         shell::register(engine);
         time::register(engine);
+        workload::register(engine);
     }
 }
