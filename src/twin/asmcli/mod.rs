@@ -15,7 +15,7 @@ mod client;
 mod install;
 mod kubeconfig;
 mod log;
-pub(super) mod package;
+pub(in crate::twin) mod package;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::manifests::ISTIO_SYSTEM;
 use crate::pki::mint::{Authority, CaSpec, LeafSpec, MintError};
-use crate::pki::{Cert, PrivateKey, SpiffeId, certs_from_pem};
+use crate::pki::{Bundle, Cert, PrivateKey, SpiffeId, certs_from_pem, paths};
 use crate::twin::kube::Kube;
 
 /// The answer to a certificate signing request.
@@ -137,11 +137,8 @@ impl Citadel {
             up.push_str(&above.pem());
         }
         let authority = Authority::from_pem(&up, key).map_err(|e| e.to_string())?;
-        let anchors = crate::pki::Bundle::from_certs(roots.iter().cloned());
-        if !anchors.contains(authority.cert()) {
-            crate::pki::paths(authority.cert(), &between, &anchors, Timestamp::now())
-                .map_err(|e| format!("cannot verify the certificate with the root: {e}"))?;
-        }
+        let anchors = Bundle::from_certs(roots.iter().cloned());
+        anchored(&authority, &between, &anchors)?;
         Ok(Citadel {
             authority,
             between,
@@ -209,6 +206,24 @@ pub(in crate::twin) fn operators_cacerts(now: Timestamp) -> Result<Value, MintEr
             "root-cert.pem": encode(&root.cert().pem()),
         },
     }))
+}
+
+/// Whether what a CA signs leads to the anchors, tried with a certificate that nobody gets.
+///
+/// # Errors
+/// Why there is no path.
+pub(in crate::twin) fn anchored(
+    authority: &Authority,
+    pool: &[Cert],
+    anchors: &Bundle,
+) -> Result<(), String> {
+    let now = Timestamp::now();
+    let probe = LeafSpec::uris(["spiffe://probe/ns/probe/sa/probe"], now);
+    let (leaf, _) = authority.issue(&probe).map_err(|e| e.to_string())?;
+    let pool: Vec<Cert> = pool.iter().chain([authority.cert()]).cloned().collect();
+    paths(&leaf, &pool, anchors, now)
+        .map(drop)
+        .map_err(|e| format!("cannot verify the certificate with the root: {e}"))
 }
 
 fn issue(

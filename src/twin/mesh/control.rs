@@ -39,7 +39,7 @@ impl Mesh {
             let changed = state.leader != elected;
             state.leader.clone_from(&elected);
             let leader = elected
-                .and_then(|uid| state.istiods.get(&uid))
+                .and_then(|(uid, _)| state.istiods.get(&uid))
                 .map(|istiod| Leader {
                     name: istiod.name.clone(),
                     revision: istiod.revision.clone(),
@@ -136,30 +136,32 @@ struct Leader {
 }
 
 /// The leader stays while it runs; only the default tag's revision takes the lock from another. An
-/// istiod without a CA does not run for it.
-fn elect(state: &State, default: Option<&str>) -> Option<String> {
+/// istiod without a CA does not run for it. Who gets a lock that was let go is chance in a real
+/// cluster; here it is the newest istiod of the same revision, which is the restarted one.
+fn elect(state: &State, default: Option<&str>) -> Option<(String, String)> {
     let candidates = || {
         state
             .istiods
             .values()
             .filter(|istiod| istiod.citadel.is_some())
     };
-    let holder = candidates().find(|istiod| Some(&istiod.uid) == state.leader.as_ref());
-    let preferred = default.and_then(|revision| {
+    let newest_of = |revision: &str| {
         candidates()
             .filter(|i| i.revision == revision)
-            .min_by_key(|i| i.started)
-    });
-    match (holder, preferred) {
-        (Some(holder), Some(preferred)) if holder.revision != preferred.revision => {
-            Some(preferred.uid.clone())
-        }
-        (Some(holder), _) => Some(holder.uid.clone()),
-        (None, Some(preferred)) => Some(preferred.uid.clone()),
-        (None, None) => candidates()
-            .min_by_key(|istiod| (istiod.revision != DEFAULT_REVISION, istiod.started))
-            .map(|istiod| istiod.uid.clone()),
-    }
+            .max_by_key(|i| i.started)
+    };
+    let (held_by, of_revision) = state.leader.clone().unzip();
+    let holder = candidates().find(|istiod| Some(&istiod.uid) == held_by.as_ref());
+    let preferred = default.and_then(newest_of);
+    let elected = match (holder, preferred) {
+        (Some(holder), Some(preferred)) if holder.revision != preferred.revision => preferred,
+        (Some(holder), _) => holder,
+        (None, Some(preferred)) => preferred,
+        (None, None) => of_revision
+            .and_then(|revision| newest_of(&revision))
+            .or_else(|| candidates().min_by_key(|i| (i.revision != DEFAULT_REVISION, i.started)))?,
+    };
+    Some((elected.uid.clone(), elected.revision.clone()))
 }
 
 /// CA bundle by revision: of the newest ready istiod, or of the newest while none is ready.

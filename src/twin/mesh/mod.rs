@@ -62,7 +62,7 @@ use crate::pki::Fingerprint;
 use crate::pki::mint::MintError;
 use config::meta;
 
-pub(in crate::twin) use ca::operators_cacerts;
+pub(in crate::twin) use ca::{anchored, operators_cacerts};
 
 /// Bounds of the time that the kubelet takes to bring a changed ConfigMap into a running pod.
 const MOUNT_LAG: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(90));
@@ -93,8 +93,8 @@ struct State {
     broken: BTreeMap<String, String>,
     proxies: BTreeMap<String, Proxy>,
     accounts: Accounts,
-    /// Pod of the istiod that writes the namespaces' root certificates.
-    leader: Option<String>,
+    /// Pod and revision of the istiod that writes the namespaces' root certificates.
+    leader: Option<(String, String)>,
     roots: Vec<(Fingerprint, String)>,
     starts: u64,
 }
@@ -383,3 +383,6 @@ fn container_start(pod: &serde_json::Value) -> Timestamp {
         .and_then(|text| text.parse().ok())
         .unwrap_or_else(Timestamp::now)
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,7 +98,7 @@ impl Mesh {
         let _ = stream.shutdown().await;
     }
 
-    fn admin_answer(&self, uid: &str, path: &str, query: Option<&str>) -> Answer {
+    pub(super) fn admin_answer(&self, uid: &str, path: &str, query: Option<&str>) -> Answer {
         let state = self.state();
         let Some(proxy) = state.proxies.get(uid) else {
             return Answer::gone();
