@@ -101,7 +101,8 @@ impl Engine {
     /// Dropping the future stops the script.
     ///
     /// # Errors
-    /// What the script threw, a refusal, an interruption, or a result without a JSON form.
+    /// What the script threw, a refusal, an interruption, or a result without a JSON form. In the
+    /// result the values of Secrets are hidden.
     pub async fn run(
         self: &Arc<Self>,
         program: Program,
@@ -110,7 +111,7 @@ impl Engine {
         let engine = self.clone();
         self.on_thread(move || {
             let result = engine.evaluate(&program, &params);
-            let value = result.and_then(|value| kit::to_json(&value));
+            let value = result.and_then(|value| kit::to_shown_json(&value));
             value.map_err(|error| engine.diagnose(&error, program.name(), &[]))
         })
         .await

@@ -34,7 +34,7 @@ mod words {
         if condition {
             return Ok(());
         }
-        let failure = Failure::script(format!("assertion failed: {message}"));
+        let failure = Failure::script(format!("assertion failed: {}", kit::text(&message)));
         Err(kit::fail(failure))
     }
 
@@ -79,7 +79,7 @@ mod words {
     /// ```
     #[rhai_fn(pure)]
     pub fn join(list: &mut Array, separator: &str) -> String {
-        let texts: Vec<String> = list.iter().map(ToString::to_string).collect();
+        let texts: Vec<String> = list.iter().map(kit::text).collect();
         texts.join(separator)
     }
 
@@ -293,7 +293,7 @@ fn parallel(ctx: &NativeCallContext, list: Array, options: &Parallel, f: &FnPtr)
     }
     let (_, mut failure) = failures.remove(first);
     for (index, other) in failures {
-        let item = &items[index];
+        let item = kit::text(&items[index]);
         failure.evidence.push(format!("`{item}` too: {other}"));
     }
     if skipped > 0 {

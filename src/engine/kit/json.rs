@@ -32,10 +32,27 @@ pub fn to_dynamic(value: &Value) -> Dynamic {
 /// # Errors
 /// A value that JSON cannot say (a closure, a handle, a float that is not a number), with its path.
 pub fn to_json(value: &Dynamic) -> Reply<Value> {
-    convert(value, &mut Vec::new())
+    convert(value, &View::value_of, &mut Vec::new())
 }
 
-fn convert(value: &Dynamic, path: &mut Vec<String>) -> Reply<Value> {
+/// As [`to_json`], for people: the values of Secrets are hidden.
+///
+/// # Errors
+/// As [`to_json`].
+pub fn to_shown_json(value: &Dynamic) -> Reply<Value> {
+    convert(value, &View::shown, &mut Vec::new())
+}
+
+/// `value` as text: a text as it is, an object with the values of Secrets hidden, anything else as
+/// JSON if it has that form.
+pub fn text(value: &Dynamic) -> String {
+    if value.is_string() || !(value.is_array() || value.is_map() || value.is::<View>()) {
+        return value.to_string();
+    }
+    to_shown_json(value).map_or_else(|_| value.to_string(), |json| json.to_string())
+}
+
+fn convert(value: &Dynamic, of: &dyn Fn(&View) -> Value, path: &mut Vec<String>) -> Reply<Value> {
     if value.is_unit() {
         return Ok(Value::Null);
     }
@@ -63,7 +80,7 @@ fn convert(value: &Dynamic, path: &mut Vec<String>) -> Reply<Value> {
         let mut out = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             path.push(format!("[{index}]"));
-            out.push(convert(item, path)?);
+            out.push(convert(item, of, path)?);
             path.pop();
         }
         return Ok(Value::Array(out));
@@ -72,13 +89,13 @@ fn convert(value: &Dynamic, path: &mut Vec<String>) -> Reply<Value> {
         let mut out = serde_json::Map::new();
         for (key, field) in fields.iter() {
             path.push(format!(".{key}"));
-            out.insert(key.to_string(), convert(field, path)?);
+            out.insert(key.to_string(), convert(field, of, path)?);
             path.pop();
         }
         return Ok(Value::Object(out));
     }
     if let Some(view) = value.read_lock::<View>() {
-        return Ok(view.value().clone());
+        return Ok(of(&view));
     }
     let kind = if value.is_fnptr() {
         "a function"

@@ -3,6 +3,7 @@
 //! Host errors are `ErrorRuntime(map)`, so that scripts can catch them and read their fields.
 //! Interruptions are `ErrorTerminated`, which passes through every `try … catch`.
 
+use super::text;
 use crate::engine::{Failure, FailureKind, explain};
 use rhai::{Array, Dynamic, EvalAltResult, Map, Position};
 
@@ -37,35 +38,31 @@ pub fn failure_of(error: &EvalAltResult) -> Failure {
 /// What a thrown (or caught) value says.
 pub fn failure_of_value(value: &Dynamic) -> Failure {
     let Some(map) = value.read_lock::<Map>() else {
-        return Failure::script(match value.clone().into_string() {
-            Ok(text) => text,
-            Err(_) if value.is_unit() => "the script threw nothing".to_owned(),
-            Err(_) => value.to_string(),
+        return Failure::script(if value.is_unit() {
+            "the script threw nothing".to_owned()
+        } else {
+            text(value)
         });
     };
-    let text = |key: &str| {
-        map.get(key)
-            .filter(|value| !value.is_unit())
-            .map(ToString::to_string)
-    };
+    let field = |key: &str| map.get(key).filter(|value| !value.is_unit()).map(text);
     Failure {
-        kind: text("kind")
+        kind: field("kind")
             .and_then(|name| FailureKind::parse(&name))
             .unwrap_or(FailureKind::Script),
-        code: text("code"),
-        message: text("message").unwrap_or_else(|| value.to_string()),
-        resource: text("resource"),
+        code: field("code"),
+        message: field("message").unwrap_or_else(|| text(value)),
+        resource: field("resource"),
         retryable: map
             .get("retryable")
             .and_then(|value| value.as_bool().ok())
             .unwrap_or(false),
-        hint: text("hint"),
+        hint: field("hint"),
         evidence: map
             .get("evidence")
             .and_then(|value| value.clone().try_cast::<Array>())
             .unwrap_or_default()
             .iter()
-            .map(ToString::to_string)
+            .map(text)
             .collect(),
     }
 }
@@ -77,7 +74,7 @@ pub fn thrown(failure: &Failure) -> Dynamic {
 
 /// The map that a script catches; absent fields are `()`.
 pub(in crate::engine) fn to_map(failure: &Failure) -> Map {
-    let text = |value: &Option<String>| {
+    let or_unit = |value: &Option<String>| {
         value
             .as_ref()
             .map_or(Dynamic::UNIT, |text| text.clone().into())
@@ -89,11 +86,11 @@ pub(in crate::engine) fn to_map(failure: &Failure) -> Map {
         .collect();
     [
         ("kind", failure.kind.as_str().into()),
-        ("code", text(&failure.code)),
+        ("code", or_unit(&failure.code)),
         ("message", failure.message.clone().into()),
-        ("resource", text(&failure.resource)),
+        ("resource", or_unit(&failure.resource)),
         ("retryable", failure.retryable.into()),
-        ("hint", text(&failure.hint)),
+        ("hint", or_unit(&failure.hint)),
         ("evidence", evidence.into()),
     ]
     .into_iter()

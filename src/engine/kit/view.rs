@@ -4,6 +4,9 @@
 //! two reference counts. A view is always of a JSON object: arrays below it are given as arrays of
 //! views, since they are short, and everything else as the plain value.
 //!
+//! As text, a view of a Secret shows its keys and not its values; a script that wants them reads the
+//! field, or asks for `to_map()` or `to_json()`.
+//!
 //! A missing field is `()`. Going below a missing field is an error, unless the script says `?.`.
 //! `metadata.labels` and `metadata.annotations` are always maps, if empty.
 
@@ -53,6 +56,34 @@ impl View {
         self.root.pointer(&self.pointer).unwrap_or(&Value::Null)
     }
 
+    pub(super) fn value_of(&self) -> Value {
+        self.value().clone()
+    }
+
+    /// What it shows, as people may see it: the values of a Secret are hidden.
+    pub fn shown(&self) -> Value {
+        let mut value = self.value().clone();
+        if self.root.get("kind").and_then(Value::as_str) != Some("Secret") {
+            return value;
+        }
+        match &*self.pointer {
+            "" => {
+                for key in ["data", "stringData"] {
+                    value.get_mut(key).into_iter().for_each(hide);
+                }
+                let kept = value.pointer_mut("/metadata/annotations").and_then(|all| {
+                    all.get_mut("kubectl.kubernetes.io/last-applied-configuration")
+                });
+                if let Some(kept) = kept {
+                    *kept = Value::from(HIDDEN);
+                }
+            }
+            "/data" | "/stringData" => hide(&mut value),
+            _ => {}
+        }
+        value
+    }
+
     /// The field `key` as a script sees it.
     pub fn field(&self, key: &str) -> Dynamic {
         let value = self.value().get(key).unwrap_or(&Value::Null);
@@ -88,6 +119,15 @@ impl View {
     }
 }
 
+/// What stands where a secret is.
+const HIDDEN: &str = "‹redacted›";
+
+fn hide(values: &mut Value) {
+    for (_, value) in values.as_object_mut().into_iter().flatten() {
+        *value = Value::from(HIDDEN);
+    }
+}
+
 impl PartialEq for View {
     fn eq(&self, other: &View) -> bool {
         self.value() == other.value()
@@ -96,13 +136,13 @@ impl PartialEq for View {
 
 impl fmt::Debug for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.value())
+        write!(f, "{}", self.shown())
     }
 }
 
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.value())
+        write!(f, "{}", self.shown())
     }
 }
 
@@ -130,7 +170,7 @@ pub(in crate::engine) fn register(engine: &mut Engine) {
         view.keys().map(|key| view.field(key)).collect::<Array>()
     });
     engine.register_fn("to_map", |view: &mut View| to_dynamic(view.value()));
-    engine.register_fn("to_json", |view: &mut View| view.to_string());
+    engine.register_fn("to_json", |view: &mut View| view.value().to_string());
     engine.register_fn("to_string", |view: &mut View| view.to_string());
     engine.register_fn("to_debug", |view: &mut View| view.to_string());
     engine.register_fn("==", |a: View, b: View| a == b);

@@ -286,3 +286,37 @@ fn objects_are_read_in_place() {
         assert_eq!(eval(expression).unwrap_err(), error, "{expression}");
     }
 }
+
+#[test]
+fn the_values_of_a_secret_are_not_shown_unless_asked_for() {
+    for expression in [
+        "s.to_string()",
+        "`${s}`",
+        "\"\" + s",
+        "s.to_debug()",
+        "s",
+        "s.data",
+        "`${s.data}`",
+        "`${[s]}`",
+        "`${#{ a: s }}`",
+        "[s, #{ b: s.data }]",
+        "throw s",
+        "throw #{ message: s }",
+        "throw #{ message: `${s}`, evidence: [s] }",
+    ] {
+        let ended = run(&format!("let s = secret(); {expression}"));
+        let text = match &ended.result {
+            Ok(value) => value.to_string(),
+            Err(error) => error.render(false),
+        };
+        assert!(!text.contains("S0VZ"), "{expression}: {text}");
+    }
+    for expression in [
+        "s.data[\"key.pem\"]",
+        "s.to_json()",
+        "s.to_map().data[\"key.pem\"]",
+    ] {
+        let ended = run(&format!("let s = secret(); {expression}"));
+        assert!(ended.value().to_string().contains("S0VZ"), "{expression}");
+    }
+}

@@ -4,6 +4,7 @@ mod check;
 mod findings;
 mod flow;
 mod messages;
+mod session;
 
 use super::kit::{self, Reply};
 use super::{Bridge, Cancel, Diagnostic, Engine, Failure, Limits, Modules, StepObserver, Words};
@@ -96,6 +97,16 @@ impl Words for TestWords {
             },
         );
         engine.register_fn("panics", || -> Reply<()> { panic!("on purpose") });
+        engine.register_fn("secret", || {
+            kit::View::new(Arc::new(serde_json::json!({
+                "kind": "Secret",
+                "metadata": {
+                    "name": "cacerts",
+                    "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "S0VZ"},
+                },
+                "data": {"key.pem": "S0VZ"},
+            })))
+        });
         engine.register_fn("pod", |json: &str| -> Reply<kit::View> {
             Ok(kit::View::new(Arc::new(
                 serde_json::from_str(json).unwrap(),
