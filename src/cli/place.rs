@@ -133,9 +133,10 @@ impl Place {
     }
 }
 
-/// Whether code without a header may change anything: when it was told where.
+/// Whether code without a header may change anything: on a twin, or when it was told where and
+/// confirmed beforehand.
 pub(super) fn told(args: &SessionArgs) -> Mode {
-    if args.twin.is_some() || !args.context.is_empty() {
+    if args.twin.is_some() || (args.yes && !args.context.is_empty()) {
         Mode::Mutating
     } else {
         Mode::ReadOnly

@@ -55,7 +55,7 @@ impl Approvals {
                     .hint("`--yes` answers confirmations"),
             );
         };
-        let answer = self.read(person.as_ref(), &format!("{question} [y/N] "), bridge)?;
+        let answer = read(person.as_ref(), &format!("{question} [y/N] "), bridge)?;
         let yes = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
         Ok((yes, Approval::Person))
     }
@@ -78,18 +78,18 @@ impl Approvals {
                 .hint(format!("`--confirm {name}` confirms it; `--yes` does not")));
         };
         let question = format!("{what}\nThis cannot be taken back. Type `{name}` to go on: ");
-        let answer = self.read(person.as_ref(), &question, bridge)?;
+        let answer = read(person.as_ref(), &question, bridge)?;
         Ok((answer.trim() == name, Approval::Person))
     }
+}
 
-    fn read(&self, person: &dyn Ask, question: &str, bridge: &Bridge) -> Result<String, Failure> {
-        let answer = async {
-            person
-                .ask(question)
-                .await
-                .map_err(|e| Failure::environment(format!("cannot ask at the terminal: {e}")))
-        };
-        let line = bridge.watch(answer).map_err(|e| kit::failure_of(&e))?;
-        Ok(line.unwrap_or_default())
-    }
+fn read(person: &dyn Ask, question: &str, bridge: &Bridge) -> Result<String, Failure> {
+    let answer = async {
+        person
+            .ask(question)
+            .await
+            .map_err(|e| Failure::environment(format!("cannot ask at the terminal: {e}")))
+    };
+    let line = bridge.watch(answer).map_err(|e| kit::failure_of(&e))?;
+    Ok(line.unwrap_or_default())
 }

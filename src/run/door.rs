@@ -64,7 +64,7 @@ impl Door {
                 title: "this run may only read".to_owned(),
                 evidence: Vec::new(),
                 hint: "a script that says `mutates: false` in its header only reads; code without a header changes a \
-                       cluster only when told which, with `--context NAME`"
+                       cluster only when told which, with `--context NAME --yes`"
                     .to_owned(),
             }));
         }
