@@ -333,10 +333,9 @@ impl ClusterError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::BadRequest { .. } | Self::Namespace { .. } | Self::UnknownKind { .. } => "script",
+            Self::NoContext { .. } | Self::NoCurrentContext { .. } => "usage",
             Self::Credentials { .. }
             | Self::Kubeconfig { .. }
-            | Self::NoContext { .. }
-            | Self::NoCurrentContext { .. }
             | Self::NoKubeconfig { .. }
             | Self::Unreachable { .. } => "environment",
             Self::Interrupted { .. } => "interrupted",

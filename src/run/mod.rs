@@ -21,3 +21,6 @@ pub use outcome::{Ended, conclude, failure_record};
 pub use session::{Opening, Session, Stage, abandon};
 pub use traffic::TrafficSource;
 pub use waivers::Waivers;
+
+#[cfg(test)]
+mod tests;

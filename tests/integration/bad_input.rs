@@ -230,7 +230,11 @@ fn a_kubeconfig_without_the_context_says_which_it_has() {
     reader("--kubeconfig k --context prod")
         .file("k", KUBECONFIG)
         .run()
-        .stderr("")
+        .stdout("")
+        .stderr(
+            "error: kubeconfig `k` has no context `prod`; it has `lab`, `lab-2`\n\
+             hint: give one of them with --context\n",
+        )
         .code(2);
 }
 
@@ -239,7 +243,11 @@ fn a_cluster_that_cannot_be_reached_is_named_with_its_address() {
     reader("--kubeconfig k --context lab")
         .file("k", KUBECONFIG)
         .run()
-        .stderr("")
+        .stdout("")
+        .stderr(
+            "error: the API server of context `lab` cannot be reached at http://127.0.0.1:1: connection refused\n\
+             hint: is http://127.0.0.1:1 the right address, and up?\n",
+        )
         .code(4);
 }
 
@@ -291,7 +299,10 @@ fn a_program_that_reads_events_is_told_of_bad_input_too() {
     assert_eq!(finished["outcome"], "failed");
     assert_eq!(finished["exit_code"], 2);
     assert_eq!(finished["failure"]["kind"], "usage");
-    ran.stderr("error: there is no script `nope`\nhint: `rootshift scripts` lists them\n");
+    ran.stderr(
+        "error: there is no script `nope`\n\
+         hint: known: `check-root-cert`, `citadel-to-meshca`, `retire-old-ca`\n",
+    );
 }
 
 #[test]
