@@ -278,7 +278,7 @@ pub struct MutationCounts {
     pub failed: u64,
     /// Not sent, because a gate, or the mode, refused it.
     pub refused: u64,
-    /// Nothing to change.
+    /// Asked for, and so already.
     pub unchanged: u64,
 }
 
@@ -309,6 +309,11 @@ pub enum MutationEvent {
         /// `created`, `changed`, `unchanged`, `deleted`, `absent`.
         outcome: String,
         /// As kubectl says it: `namespace/shop labeled`.
+        summary: String,
+    },
+    /// It was asked for and is so already: nothing was sent.
+    Unchanged {
+        /// As kubectl says it.
         summary: String,
     },
 }

@@ -129,6 +129,10 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
         match what {
             MutationEvent::Intended { .. } => Ok(()),
             MutationEvent::Sent { summary, .. } => self.say(summary),
+            MutationEvent::Unchanged { summary } => {
+                let line = self.style.dim(summary);
+                self.say(&line)
+            }
             MutationEvent::Refused { code, error } => {
                 let word = self.style.bad("refused");
                 self.say(&format!("{word} {target}: {error} ({code})"))

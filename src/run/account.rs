@@ -115,6 +115,7 @@ impl State {
         match what {
             MutationEvent::Failed { .. } => self.counts.failed += 1,
             MutationEvent::Intended { .. } => {}
+            MutationEvent::Unchanged { .. } => self.counts.unchanged += 1,
             MutationEvent::Refused { .. } => self.counts.refused += 1,
             MutationEvent::Sent { outcome, .. } => match outcome.as_str() {
                 "absent" | "unchanged" => self.counts.unchanged += 1,

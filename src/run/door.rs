@@ -142,6 +142,16 @@ impl Policy for Door {
         };
         self.emit(number, target, what);
     }
+
+    fn unchanged(&self, cluster: &Cluster, mutation: &Mutation, written: &Written) {
+        if let Some(guard) = &self.guard {
+            guard.unchanged(cluster, mutation, written);
+        }
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        let summary = written.summary.clone();
+        let what = MutationEvent::Unchanged { summary };
+        self.emit(number, target(cluster, mutation), what);
+    }
 }
 
 fn target(cluster: &Cluster, mutation: &Mutation) -> MutationTarget {
