@@ -1,0 +1,243 @@
+//! Jobs: pods that run to completion. Completion counts and parallelism, back-off limit, suspension and
+//! time to live are honoured; indexed completion is not modelled: such a Job stays as it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+
+use super::context::{Ctx, seconds};
+use super::events::Event;
+use super::manager::{Controller, Key, Outcome};
+use super::objects::{
+    condition_is_true, deleting, int_or, name, namespace, object_at, set_condition, set_count,
+    text, uid,
+};
+use super::ownership::claim;
+use super::pods::{from_template, is_active, is_ready};
+use super::snapshot::Snapshot;
+use crate::twin::kube::Propagation;
+
+const NAME: &str = "job-controller";
+const RESOURCE: &str = "jobs.batch";
+
+/// Reconciles Jobs.
+pub struct Jobs;
+
+impl Controller for Jobs {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn work(&self, world: &Snapshot, _ctx: &Ctx) -> Vec<(Key, u64)> {
+        let all = world.list(RESOURCE).iter();
+        all.map(|j| (Key::of(j), world.family(j))).collect()
+    }
+
+    fn reconcile(&self, ctx: Arc<Ctx>, key: Key) -> BoxFuture<'static, Outcome> {
+        Box::pin(async move { reconcile(&ctx, &key).await })
+    }
+}
+
+/// What a Job's pods have come to.
+struct Tally {
+    active: Vec<Arc<Value>>,
+    succeeded: i64,
+    failed: i64,
+}
+
+fn tally(ctx: &Ctx, job: &Value) -> Tally {
+    let pods = claim(ctx, "pods", job);
+    let ended = |phase: &str| {
+        let some = pods.iter().filter(|p| text(p, "/status/phase") == phase);
+        i64::try_from(some.count()).unwrap_or(i64::MAX)
+    };
+    Tally {
+        succeeded: ended("Succeeded"),
+        failed: ended("Failed"),
+        active: pods.iter().filter(|p| is_active(p)).cloned().collect(),
+    }
+}
+
+async fn reconcile(ctx: &Ctx, key: &Key) -> Outcome {
+    let Some(job) = ctx.kube.get(RESOURCE, &key.namespace, &key.name) else {
+        return Outcome::Done;
+    };
+    if deleting(&job) || text(&job, "/spec/completionMode") == "Indexed" {
+        return Outcome::Done;
+    }
+    if condition_is_true(&job, "Complete") || condition_is_true(&job, "Failed") {
+        return expire(ctx, &job).await;
+    }
+    let before = tally(ctx, &job);
+    let verdict = verdict(&job, &before);
+    let failure = match verdict {
+        Some(_) => stop(ctx, &before).err(),
+        None if job["spec"]["suspend"] == true => stop(ctx, &before).err(),
+        None => start(ctx, &job, &before).await.err(),
+    };
+    write_status(ctx, &job, verdict).await;
+    failure.map_or(Outcome::Done, Outcome::Failed)
+}
+
+/// How a Job ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Complete,
+    BackoffLimitExceeded,
+}
+
+fn verdict(job: &Value, tally: &Tally) -> Option<Verdict> {
+    let completions = job["spec"]["completions"].as_i64();
+    let complete = match completions {
+        Some(wanted) => tally.succeeded >= wanted,
+        None => tally.succeeded > 0 && tally.active.is_empty(),
+    };
+    if complete {
+        Some(Verdict::Complete)
+    } else if tally.failed > int_or(job, "/spec/backoffLimit", 6) {
+        Some(Verdict::BackoffLimitExceeded)
+    } else {
+        None
+    }
+}
+
+fn stop(ctx: &Ctx, tally: &Tally) -> Result<(), String> {
+    for pod in &tally.active {
+        let done = ctx
+            .kube
+            .delete("pods", namespace(pod), name(pod), Propagation::Background);
+        if let Err(status) = done
+            && status.code != 404
+        {
+            return Err(status.message);
+        }
+    }
+    Ok(())
+}
+
+/// Creates what is missing to the wanted parallelism.
+async fn start(ctx: &Ctx, job: &Value, tally: &Tally) -> Result<(), String> {
+    let parallel = int_or(job, "/spec/parallelism", 1);
+    let left = match job["spec"]["completions"].as_i64() {
+        Some(wanted) => wanted - tally.succeeded,
+        None if tally.succeeded > 0 => 0,
+        None => parallel,
+    };
+    let active = i64::try_from(tally.active.len()).unwrap_or(i64::MAX);
+    for _ in active..parallel.min(left) {
+        let prefix = format!("{}-", name(job));
+        let pod_name = ctx.names.next(namespace(job), &prefix);
+        let pod = from_template(job, &job["spec"]["template"], &prefix, &pod_name);
+        match ctx.kube.create("pods", namespace(job), pod).await {
+            Ok(pod) => {
+                let message = format!("Created pod: {}", name(&pod));
+                ctx.event(job, Event::normal(NAME, "SuccessfulCreate", &message))
+                    .await;
+            }
+            Err(status) => {
+                let message = format!("Error creating: {}", status.message);
+                ctx.event(job, Event::warning(NAME, "FailedCreate", &message))
+                    .await;
+                return Err(status.message);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn write_status(ctx: &Ctx, job: &Value, verdict: Option<Verdict>) {
+    let now = ctx.now();
+    let tally = tally(ctx, job);
+    let ready = tally.active.iter().filter(|p| is_ready(p)).count();
+    let active = i64::try_from(tally.active.len()).unwrap_or(i64::MAX);
+    // Gone meanwhile: nothing to write.
+    let _ = ctx
+        .kube
+        .update_status(RESOURCE, namespace(job), name(job), |o| {
+            if uid(o) != uid(job) {
+                return;
+            }
+            for (kind, reason, message) in conditions(verdict) {
+                set_condition(
+                    o,
+                    json!({
+                        "type": kind, "status": "True", "reason": reason, "message": message,
+                        "lastProbeTime": now, "lastTransitionTime": now,
+                    }),
+                );
+            }
+            let status = object_at(o, "status");
+            status
+                .entry("startTime")
+                .or_insert_with(|| now.clone().into());
+            set_count(status, "active", active);
+            set_count(status, "succeeded", tally.succeeded);
+            set_count(status, "failed", tally.failed);
+            status.insert("ready".to_owned(), ready.into());
+            status.insert("terminating".to_owned(), 0.into());
+            status.insert("uncountedTerminatedPods".to_owned(), json!({}));
+            if verdict == Some(Verdict::Complete) {
+                status
+                    .entry("completionTime")
+                    .or_insert_with(|| now.clone().into());
+            }
+        });
+    match verdict {
+        Some(Verdict::Complete) => {
+            ctx.event(job, Event::normal(NAME, "Completed", "Job completed"))
+                .await;
+        }
+        Some(Verdict::BackoffLimitExceeded) => {
+            let message = "Job has reached the specified backoff limit";
+            ctx.event(job, Event::warning(NAME, "BackoffLimitExceeded", message))
+                .await;
+        }
+        None => {}
+    }
+}
+
+fn conditions(verdict: Option<Verdict>) -> Vec<(&'static str, &'static str, &'static str)> {
+    match verdict {
+        None => Vec::new(),
+        Some(Verdict::Complete) => {
+            let (reason, message) = (
+                "CompletionsReached",
+                "Reached expected number of succeeded pods",
+            );
+            vec![
+                ("SuccessCriteriaMet", reason, message),
+                ("Complete", reason, message),
+            ]
+        }
+        Some(Verdict::BackoffLimitExceeded) => {
+            let (reason, message) = (
+                "BackoffLimitExceeded",
+                "Job has reached the specified backoff limit",
+            );
+            vec![
+                ("FailureTarget", reason, message),
+                ("Failed", reason, message),
+            ]
+        }
+    }
+}
+
+/// Deletes a finished Job when its time to live has passed.
+async fn expire(ctx: &Ctx, job: &Value) -> Outcome {
+    let Some(ttl) = job["spec"]["ttlSecondsAfterFinished"].as_i64() else {
+        return Outcome::Done;
+    };
+    ctx.clock
+        .sleep(seconds(ttl).max(Duration::from_millis(1)))
+        .await;
+    let present = ctx.kube.get(RESOURCE, namespace(job), name(job));
+    if present.is_some_and(|j| uid(&j) == uid(job)) {
+        // Gone meanwhile: as good.
+        let _ = ctx
+            .kube
+            .delete(RESOURCE, namespace(job), name(job), Propagation::Foreground);
+    }
+    Outcome::Done
+}

@@ -1,0 +1,453 @@
+//! The life of one pod on the node.
+//!
+//! Times are simulated: [`START`] from the first status until the containers run, [`SETTLE`] until they are
+//! ready, at most [`STOP`] to stop. The mesh is told through [`super::super::PodLifecycle`], in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::super::context::{Ctx, seconds};
+use super::super::endpoints;
+use super::super::events::Event;
+use super::super::objects::{array, controller, deleting, name, namespace, text, uid};
+use super::super::pods::is_finished;
+use super::fault::{self, Fault};
+use super::state::{PROXY, PodState, Run};
+use super::{NAME, Sight};
+
+/// Images and containers (init containers included).
+const START: Duration = Duration::from_secs(1);
+/// From running to the first readiness probe that can succeed; pause between probes; run time of a Job's pod.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How long containers take to stop, if their grace period is not shorter.
+const STOP: Duration = Duration::from_millis(1500);
+/// First pause before a crashed container is started again; doubles up to [`LONGEST_BACK_OFF`].
+const BACK_OFF: Duration = Duration::from_secs(10);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
+/// Probes are no more frequent than this in real time, whatever the speed.
+const SHORTEST_REAL_PROBE: Duration = Duration::from_millis(50);
+
+/// The pod is being deleted, or is gone: what was under way is given up.
+struct Leaving;
+
+pub struct Worker {
+    ctx: Arc<Ctx>,
+    /// The newest known state of the pod.
+    pod: Arc<Value>,
+    sight: watch::Receiver<Sight>,
+    state: PodState,
+    /// The mesh was told that it started.
+    told: bool,
+    /// The pod is in the ready set.
+    ready: bool,
+}
+
+impl Worker {
+    pub fn new(
+        ctx: Arc<Ctx>,
+        pod: &Arc<Value>,
+        address: String,
+        sight: watch::Receiver<Sight>,
+    ) -> Worker {
+        let state = PodState::new(pod, address, &ctx.now());
+        Worker {
+            ctx,
+            pod: Arc::clone(pod),
+            sight,
+            state,
+            told: false,
+            ready: false,
+        }
+    }
+
+    /// Runs until the pod is gone from the cluster.
+    pub async fn run(mut self) {
+        if !is_finished(&self.pod) {
+            // Both ways out of life end below.
+            let _: Result<(), Leaving> = self.live().await;
+        }
+        self.wait_until_leaving().await;
+        self.wind_down().await;
+        while self.sight.borrow_and_update().is_some() && self.sight.changed().await.is_ok() {}
+        self.ctx.forget_ready(uid(&self.pod));
+    }
+
+    async fn live(&mut self) -> Result<(), Leaving> {
+        self.check()?;
+        self.write();
+        if fault::of(&self.pod) == Some(Fault::Image) {
+            return self.fail_to_pull().await;
+        }
+        self.run_inits().await?;
+        self.pause(self.slice()).await?;
+        for index in self.state.mains() {
+            self.start(index).await;
+        }
+        self.write();
+        self.tell_started().await;
+        if fault::of(&self.pod) == Some(Fault::Crash) {
+            return self.crash().await;
+        }
+        self.pause(SETTLE).await?;
+        loop {
+            self.become_ready().await?;
+            if self.is_of_a_job() && self.complete().await? {
+                return Ok(());
+            }
+            self.serve().await?;
+        }
+    }
+
+    /// Init containers, one after the other; a sidecar with a startup probe must answer before the next starts.
+    async fn run_inits(&mut self) -> Result<(), Leaving> {
+        let slice = self.slice();
+        for index in 0..self.state.containers.len() {
+            if !self.state.containers[index].init {
+                continue;
+            }
+            self.pause(slice).await?;
+            self.start(index).await;
+            let container = &self.state.containers[index];
+            if !container.sidecar {
+                let now = self.ctx.now();
+                self.state.finish(index, 0, &now);
+                self.write();
+                continue;
+            }
+            let probed = container.startup_probe;
+            let proxy = container.name == PROXY;
+            self.write();
+            if proxy {
+                self.tell_started().await;
+            }
+            if probed {
+                self.wait_for_mesh(PROXY).await?;
+            }
+            let container = &mut self.state.containers[index];
+            (container.started, container.ready) = (true, true);
+            self.write();
+        }
+        Ok(())
+    }
+
+    /// The part of [`START`] that each init container takes, and what comes after them.
+    fn slice(&self) -> Duration {
+        let inits = self.state.containers.iter().filter(|c| c.init).count();
+        START / u32::try_from(inits + 1).unwrap_or(1)
+    }
+
+    async fn start(&mut self, index: usize) {
+        let now = self.ctx.now();
+        self.state.start(index, &now);
+        let container = &self.state.containers[index];
+        let (image, name) = (container.image.clone(), container.name.clone());
+        let pulled = format!("Container image \"{image}\" already present on machine");
+        self.say(Event::normal(NAME, "Pulled", &pulled)).await;
+        self.say(Event::normal(
+            NAME,
+            "Created",
+            &format!("Created container: {name}"),
+        ))
+        .await;
+        self.say(Event::normal(
+            NAME,
+            "Started",
+            &format!("Started container {name}"),
+        ))
+        .await;
+    }
+
+    /// Asks the mesh until it says that the pod is ready. Meanwhile `unready` is shown not to be.
+    async fn wait_for_mesh(&mut self, unready: &str) -> Result<(), Leaving> {
+        loop {
+            self.check()?;
+            let answer = match fault::of(&self.pod) {
+                Some(Fault::NotReady) => Err("it is asked for by annotation".to_owned()),
+                _ => self.ctx.mesh.ready(&self.pod).await,
+            };
+            let Err(reason) = answer else {
+                return self.check();
+            };
+            let others_run = self
+                .state
+                .mains()
+                .into_iter()
+                .all(|i| matches!(self.state.containers[i].run, Run::Running(_)));
+            if others_run {
+                let is_there = self.state.containers.iter().any(|c| c.name == unready);
+                self.state.set_ready(is_there, Some(unready));
+                self.write();
+            }
+            let message = format!("Readiness probe failed: {reason}");
+            self.say(Event::warning(NAME, "Unhealthy", &message)).await;
+            let pause = self.ctx.clock.real(SETTLE).max(SHORTEST_REAL_PROBE);
+            self.pause_real(pause).await?;
+        }
+    }
+
+    async fn become_ready(&mut self) -> Result<(), Leaving> {
+        self.wait_for_mesh(PROXY).await?;
+        self.state.set_ready(true, None);
+        self.ctx.set_ready_since_now(uid(&self.pod));
+        self.write();
+        self.ready = true;
+        self.ctx.mesh.live_set_changed().await;
+        self.check()
+    }
+
+    /// Serves until the pod is to be not ready by annotation.
+    async fn serve(&mut self) -> Result<(), Leaving> {
+        while fault::of(&self.pod) != Some(Fault::NotReady) {
+            self.next_sight().await?;
+        }
+        self.leave_ready_set(false).await;
+        Ok(())
+    }
+
+    /// Ends the containers of a Job's pod. False if a classic sidecar keeps the pod running, as it does.
+    async fn complete(&mut self) -> Result<bool, Leaving> {
+        self.pause(SETTLE).await?;
+        let now = self.ctx.now();
+        let has_classic = self
+            .state
+            .containers
+            .iter()
+            .any(|c| !c.init && c.name == PROXY);
+        for index in self.state.mains() {
+            if self.state.containers[index].name != PROXY {
+                self.state.finish(index, 0, &now);
+            }
+        }
+        if !has_classic {
+            self.state.finish_all(0, &now);
+            self.state.end = Some("Succeeded");
+        }
+        self.leave_ready_set(true).await;
+        if !has_classic {
+            self.tell_stopped().await;
+        }
+        Ok(!has_classic)
+    }
+
+    /// Image faults: the containers wait for ever.
+    async fn fail_to_pull(&mut self) -> Result<(), Leaving> {
+        for index in 0..self.state.containers.len() {
+            let image = self.state.containers[index].image.clone();
+            let first = format!("failed to pull and unpack image \"{image}\": not found");
+            self.say(Event::warning(
+                NAME,
+                "Failed",
+                &format!("Failed to pull image \"{image}\": {first}"),
+            ))
+            .await;
+            let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {first}");
+            self.state.back_off(index, "ImagePullBackOff", &message);
+            if self.state.containers[index].init {
+                break;
+            }
+        }
+        self.write();
+        self.wait_until_leaving().await;
+        Err(Leaving)
+    }
+
+    /// Crash faults: the main containers end, and are started again after growing pauses.
+    async fn crash(&mut self) -> Result<(), Leaving> {
+        let mut pause = BACK_OFF;
+        loop {
+            self.pause(SETTLE).await?;
+            let now = self.ctx.now();
+            for index in self.state.mains() {
+                self.state.finish(index, 1, &now);
+            }
+            self.write();
+            for index in self.state.mains() {
+                let name = self.state.containers[index].name.clone();
+                let message = format!(
+                    "back-off {}s restarting failed container={name} pod={}_{}({})",
+                    pause.as_secs(),
+                    super::super::objects::name(&self.pod),
+                    namespace(&self.pod),
+                    uid(&self.pod)
+                );
+                self.state.back_off(index, "CrashLoopBackOff", &message);
+                let said = format!("Back-off restarting failed container {name}");
+                self.say(Event::warning(NAME, "BackOff", &said)).await;
+            }
+            self.write();
+            self.pause(pause).await?;
+            pause = (pause * 2).min(LONGEST_BACK_OFF);
+            for index in self.state.mains() {
+                self.start(index).await;
+            }
+            self.write();
+        }
+    }
+
+    /// Stops the pod: out of the ready set first, then its containers, then the object.
+    async fn wind_down(&mut self) {
+        let gone = self.sight.borrow().is_none();
+        if self.ready {
+            self.ready = false;
+            self.ctx.forget_ready(uid(&self.pod));
+            endpoints::withdraw(&self.ctx, &self.pod);
+            self.ctx.mesh.live_set_changed().await;
+        }
+        if !gone {
+            let running: Vec<String> = self
+                .state
+                .containers
+                .iter()
+                .filter(|c| matches!(c.run, Run::Running(_)))
+                .map(|c| c.name.clone())
+                .collect();
+            for container in &running {
+                let message = format!("Stopping container {container}");
+                self.say(Event::normal(NAME, "Killing", &message)).await;
+            }
+            if !running.is_empty() {
+                self.stop_containers().await;
+            }
+        }
+        self.tell_stopped().await;
+        self.remove();
+    }
+
+    /// Waits for the containers to stop; less if the grace period is, or becomes, shorter.
+    async fn stop_containers(&mut self) {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let sight = self.sight.borrow_and_update().clone();
+            let Some(pod) = sight else { break };
+            let grace = &pod["metadata"]["deletionGracePeriodSeconds"];
+            let whole = STOP.min(seconds(grace.as_i64().unwrap_or(0)));
+            self.pod = pod;
+            let left = whole.saturating_sub(self.ctx.simulated_since(begun));
+            if left.is_zero() {
+                break;
+            }
+            tokio::select! {
+                () = self.ctx.clock.sleep(left) => {}
+                changed = self.sight.changed() => if changed.is_err() { break },
+            }
+        }
+        let now = self.ctx.now();
+        self.state.finish_all(0, &now);
+        self.state.end = Some("Succeeded");
+        self.write();
+    }
+
+    /// Removes the object, unless another has its name by now.
+    fn remove(&self) {
+        let (space, own) = (namespace(&self.pod), name(&self.pod));
+        let present = self.ctx.kube.get("pods", space, own);
+        if present.is_some_and(|p| uid(&p) == uid(&self.pod) && deleting(&p)) {
+            // Gone meanwhile: as good.
+            let _ = self.ctx.kube.remove("pods", space, own);
+        }
+    }
+
+    /// Shows that the pod is not ready and waits until the mesh has seen it.
+    async fn leave_ready_set(&mut self, ended: bool) {
+        if !ended {
+            self.state.set_ready(false, None);
+        }
+        self.ctx.forget_ready(uid(&self.pod));
+        self.write();
+        if std::mem::take(&mut self.ready) {
+            endpoints::withdraw(&self.ctx, &self.pod);
+            self.ctx.mesh.live_set_changed().await;
+        }
+    }
+
+    async fn tell_started(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.ctx.mesh.started(&self.pod).await;
+        }
+    }
+
+    async fn tell_stopped(&mut self) {
+        if std::mem::take(&mut self.told) {
+            self.ctx.mesh.stopped(&self.pod).await;
+            // Never told again that it started: a pod lives once.
+        }
+    }
+
+    fn is_of_a_job(&self) -> bool {
+        controller(&self.pod).is_some_and(|c| c["kind"] == "Job")
+            && text(&self.pod, "/spec/restartPolicy") != "Always"
+            && !array(&self.pod, "/spec/containers").is_empty()
+    }
+
+    /// Writes the status of what runs.
+    fn write(&mut self) {
+        let now = self.ctx.now();
+        let (pod, state) = (&self.pod, &self.state);
+        let written = self
+            .ctx
+            .kube
+            .update_status("pods", namespace(pod), name(pod), |o| {
+                if uid(o) == uid(pod) {
+                    state.render(o, &now);
+                }
+            });
+        if let Ok(written) = written
+            && uid(&written) == uid(&self.pod)
+        {
+            self.pod = written;
+        }
+    }
+
+    async fn say(&self, event: Event<'_>) {
+        self.ctx.event(&self.pod, event).await;
+    }
+
+    /// Fails if the pod is to go.
+    fn check(&mut self) -> Result<(), Leaving> {
+        let sight = self.sight.borrow_and_update().clone();
+        self.take(sight)
+    }
+
+    fn take(&mut self, sight: Sight) -> Result<(), Leaving> {
+        let pod = sight.ok_or(Leaving)?;
+        let left = deleting(&pod);
+        if super::super::objects::version(&pod) > super::super::objects::version(&self.pod) {
+            self.pod = pod;
+        }
+        if left { Err(Leaving) } else { Ok(()) }
+    }
+
+    /// Waits for the pod to change.
+    async fn next_sight(&mut self) -> Result<(), Leaving> {
+        self.sight.changed().await.map_err(|_| Leaving)?;
+        self.check()
+    }
+
+    /// Waits for a simulated time, unless the pod is to go.
+    async fn pause(&mut self, simulated: Duration) -> Result<(), Leaving> {
+        let real = self.ctx.clock.real(simulated);
+        self.pause_real(real).await
+    }
+
+    async fn pause_real(&mut self, real: Duration) -> Result<(), Leaving> {
+        let until = tokio::time::Instant::now() + real;
+        loop {
+            self.check()?;
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return self.check(),
+                changed = self.sight.changed() => changed.map_err(|_| Leaving)?,
+            }
+        }
+    }
+
+    async fn wait_until_leaving(&mut self) {
+        while self.check().is_ok() {
+            if self.sight.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Rollouts, watched change by change.
