@@ -19,6 +19,7 @@ mod negative;
 mod order;
 mod pki;
 mod real_dumps;
+mod stdlib;
 mod support;
 mod twin;
 mod words;

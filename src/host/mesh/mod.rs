@@ -10,10 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rhai::plugin::{
-    FnNamespace, FuncRegistration, Module, NativeCallContext, PluginFunc, RhaiResult, TypeId,
-    export_module,
-};
+use rhai::plugin::{NativeCallContext, export_module};
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use serde::Deserialize;
 
@@ -70,7 +67,7 @@ pub(super) fn failure(error: MeshError) -> Failure {
 fn refused(refusal: &Refusal) -> Failure {
     let mut failure = Failure::refused(
         refusal.code.clone(),
-        format!("{}: {}", refusal.code, negated(&refusal.title)),
+        negated(&refusal.title),
     );
     failure.evidence.clone_from(&refusal.evidence);
     failure.hint = Some(refusal.hint.clone());
