@@ -18,9 +18,14 @@ fn tests_below(folder: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn every_test_of_the_library_passes_on_a_twin() {
     let mut found = Vec::new();
-    tests_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("stdlib"), &mut found);
+    tests_below(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("stdlib"),
+        &mut found,
+    );
     assert!(found.len() >= 2, "{found:?}");
     for path in found {
-        Program::new(["run", path.to_str().unwrap(), "--twin"]).run().code(0);
+        Program::new(["run", path.to_str().unwrap(), "--twin"])
+            .run()
+            .code(0);
     }
 }

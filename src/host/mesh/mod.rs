@@ -65,10 +65,7 @@ pub(super) fn failure(error: MeshError) -> Failure {
 }
 
 fn refused(refusal: &Refusal) -> Failure {
-    let mut failure = Failure::refused(
-        refusal.code.clone(),
-        negated(&refusal.title),
-    );
+    let mut failure = Failure::refused(refusal.code.clone(), negated(&refusal.title));
     failure.evidence.clone_from(&refusal.evidence);
     failure.hint = Some(refusal.hint.clone());
     failure
