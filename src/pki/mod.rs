@@ -36,7 +36,7 @@ pub use cert::{Cert, CertError, KeyKind};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use handshake::{Endpoint, HandshakeFailure, Identity, Refusal, Side, handshake};
 pub use key::{KeyError, PrivateKey};
-pub use path::{Path, PathError, Usage, paths, paths_for};
+pub use path::{Path, PathError, Usage, accepts, paths, paths_for};
 pub use pem::{PemIssue, certs_from_pem};
 pub use san::SanRules;
 pub use spiffe::{SpiffeError, SpiffeId};

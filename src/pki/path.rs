@@ -83,6 +83,9 @@ pub enum PathError {
         /// The time of the question.
         now: Timestamp,
     },
+    /// There is nothing to judge.
+    #[error("there is no certificate")]
+    NoCertificate,
     /// A certificate may not do what the path needs of it.
     #[error("`{cert}` {reason}")]
     NotAllowed {
@@ -110,6 +113,14 @@ pub enum PathError {
         /// Where it was given up.
         cert: String,
     },
+    /// Several certificates of one CA are presented, and it depends on the choice.
+    #[error(
+        "several certificates of `{cert}` are presented, and only with one of them the path is valid"
+    )]
+    Uncertain {
+        /// The CA.
+        cert: String,
+    },
     /// Nobody of that name is known, or the path ends at a certificate that is not trusted.
     #[error("the issuer of `{cert}`, `{issuer}`, is not among the trusted certificates")]
     UnknownIssuer {
@@ -133,14 +144,17 @@ impl PathError {
     pub fn is_unknown(&self) -> bool {
         matches!(
             self,
-            PathError::TooComplex | PathError::TooLong { .. } | PathError::Unsupported { .. }
+            PathError::TooComplex
+                | PathError::TooLong { .. }
+                | PathError::Uncertain { .. }
+                | PathError::Unsupported { .. }
         )
     }
 
     /// How much it explains, compared with another dead end of the same search.
     fn weight(&self) -> u8 {
         match self {
-            PathError::TooComplex => 7,
+            PathError::NoCertificate | PathError::TooComplex | PathError::Uncertain { .. } => 7,
             PathError::Unsupported { .. } => 6,
             PathError::TooLong { .. } => 5,
             PathError::Expired { .. } | PathError::NotYetValid { .. } => 4,
@@ -175,8 +189,57 @@ pub fn paths_for(
     now: Timestamp,
 ) -> Result<Vec<Path>, PathError> {
     let mut search = Search::new(usage, pool.iter(), anchors, Some(now));
-    search.from_leaf(leaf);
+    search.start_at_leaf(leaf);
     search.outcome()
+}
+
+/// Whether a proxy that trusts `bundle` accepts a peer that presents `chain` (its own certificate
+/// first) at `now`, as Envoy judges; and by which path.
+///
+/// Stricter than [`paths`]: OpenSSL and BoringSSL build one chain, trusted certificates first, and
+/// do not go back. Where a peer presents two certificates of one CA (its self-signed root and a
+/// cross-signed one), they may take the wrong one, so a path that depends on the choice is
+/// [`PathError::Uncertain`]. SAN matchers are asked separately ([`SanRules`](super::SanRules)).
+pub fn accepts(
+    bundle: &Bundle,
+    chain: &[Cert],
+    usage: Usage,
+    now: Timestamp,
+) -> Result<Path, PathError> {
+    let Some((leaf, presented)) = chain.split_first() else {
+        return Err(PathError::NoCertificate);
+    };
+    if leaf.is_ca() {
+        let reason = "is a CA, not a workload's certificate".to_owned();
+        return Err(PathError::NotAllowed {
+            cert: leaf.display_name(),
+            reason,
+        });
+    }
+    let mut rival = None;
+    for path in paths_for(usage, leaf, presented, bundle, now)? {
+        match path.certs[1..]
+            .iter()
+            .find(|cert| has_rival(cert, presented, bundle))
+        {
+            None => return Ok(path),
+            Some(cert) => rival = Some(cert.display_name()),
+        }
+    }
+    Err(PathError::Uncertain {
+        cert: rival.unwrap_or_default(),
+    })
+}
+
+/// Another certificate of the same CA is presented, and nothing makes a verifier prefer this one.
+fn has_rival(cert: &Cert, presented: &[Cert], bundle: &Bundle) -> bool {
+    !bundle.contains(cert)
+        && presented.iter().any(|other| {
+            other != cert
+                && !bundle.contains(other)
+                && other.parsed().subject_raw == cert.parsed().subject_raw
+                && other.parsed().spki == cert.parsed().spki
+        })
 }
 
 /// One search. `now: None` ignores all dates.
@@ -210,7 +273,7 @@ impl<'a> Search<'a> {
     }
 
     /// Searches from an end-entity certificate.
-    pub(super) fn from_leaf(&mut self, leaf: &Cert) {
+    pub(super) fn start_at_leaf(&mut self, leaf: &Cert) {
         if let Err(error) = self.usable(leaf).and_then(|()| may_be_leaf(leaf)) {
             self.dead_ends.push(error);
             return;
@@ -219,7 +282,7 @@ impl<'a> Search<'a> {
     }
 
     /// Searches from a CA certificate: who stands above it.
-    pub(super) fn from_ca(&mut self, ca: &Cert) {
+    pub(super) fn start_at_ca(&mut self, ca: &Cert) {
         if let Err(error) = self.usable(ca).and_then(|()| may_issue(ca)) {
             self.dead_ends.push(error);
             return;
@@ -374,9 +437,10 @@ impl<'a> Search<'a> {
         if cert.valid_at(now) {
             return Ok(());
         }
-        let name = match cert.is_ca() {
-            true => format!("{} ({})", cert.display_name(), cert.sha256().short()),
-            false => cert.display_name(),
+        let name = if cert.is_ca() {
+            format!("{} ({})", cert.display_name(), cert.sha256().short())
+        } else {
+            cert.display_name()
         };
         Err(if now < cert.not_before() {
             PathError::NotYetValid {

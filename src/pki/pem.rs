@@ -64,7 +64,7 @@ pub(super) fn encode(label: &str, der: &[u8]) -> String {
         text.push_str(&String::from_utf8_lossy(line));
         text.push('\n');
     }
-    text.push_str(&format!("{END}{label}{DASHES}\n"));
+    text.extend([END, label, DASHES, "\n"]);
     text
 }
 
@@ -101,33 +101,32 @@ pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
         };
         outside(&rest[..start], index, false, &mut pieces);
         let after = &rest[start + BEGIN.len()..];
-        let Some((label, body)) = after
-            .split_once(DASHES)
-            .filter(|(label, _)| is_label(label))
+        // Glued lines may share their dashes: `-----END X-----BEGIN Y-----`. Where the next block
+        // begins is settled first, so that nothing before it can swallow it.
+        let next = after.find(BEGIN).unwrap_or(after.len());
+        let Some(label) = after
+            .find(DASHES)
+            .filter(|dashes| dashes + DASHES.len() <= next)
+            .map(|dashes| &after[..dashes])
+            .filter(|label| is_label(label))
         else {
             let reason = "the BEGIN line does not end in `-----`".to_owned();
             pieces.push(Piece::Broken { index, reason });
             index += 1;
-            rest = after;
+            rest = &after[next..];
             continue;
         };
-        let next_begin = body.find(BEGIN).unwrap_or(body.len());
+        let body = &after[label.len() + DASHES.len()..];
+        let next = next - label.len() - DASHES.len();
         let closing = format!("{END}{label}{DASHES}");
-        match body[..next_begin].find(END) {
+        match body[..next].find(END) {
             Some(end) if body[end..].starts_with(&closing) => {
                 pieces.push(Piece::Block {
                     index,
                     label,
                     body: &body[..end],
                 });
-                let after = &body[end + closing.len()..];
-                // `-----END X-----BEGIN Y-----`: the dashes between the two serve both.
-                let shared = if after.starts_with("BEGIN ") {
-                    DASHES.len()
-                } else {
-                    0
-                };
-                rest = &body[end + closing.len() - shared..];
+                rest = &body[(end + closing.len()).min(next)..];
             }
             Some(end) => {
                 let line = body[end..].lines().next().unwrap_or_default();
@@ -138,7 +137,7 @@ pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
             None => {
                 let reason = format!("`BEGIN {label}` has no END line: cut short");
                 pieces.push(Piece::Broken { index, reason });
-                rest = &body[next_begin..];
+                rest = &body[next..];
             }
         }
         index += 1;

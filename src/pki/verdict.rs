@@ -170,7 +170,7 @@ fn intermediate_of(bundle: &Bundle, ca: &NamedCa, now: Timestamp) -> Option<Trus
         .filter(|cert| cert.is_ca() && !cert.is_self_issued())
     {
         let mut search = Search::new(Usage::Workload, bundle.certs(), &ca.roots, Some(now));
-        search.from_ca(cert);
+        search.start_at_ca(cert);
         match search.outcome() {
             Ok(_) => {
                 let reason = format!(
@@ -200,21 +200,19 @@ fn absence(bundle: &Bundle, ca: &NamedCa) -> String {
         let same = |cert: &&Cert| cert.parsed().subject_raw == root.parsed().subject_raw;
         bundle.certs().find(same).map(|cert| (root, cert))
     });
-    match namesake {
-        Some((root, cert)) => format!(
+    if let Some((root, cert)) = namesake {
+        return format!(
             "the bundle has {}, which bears the name of `{}` but not its key; expected {}",
             ca_name(cert, cert.sha256()),
             ca.name,
             root.sha256().short()
-        ),
-        None => {
-            let present: Vec<String> = bundle
-                .certs()
-                .map(|cert| ca_name(cert, cert.sha256()))
-                .collect();
-            format!("no root of `{}` among {}", ca.name, present.join(", "))
-        }
+        );
     }
+    let present: Vec<String> = bundle
+        .certs()
+        .map(|cert| ca_name(cert, cert.sha256()))
+        .collect();
+    format!("no root of `{}` among {}", ca.name, present.join(", "))
 }
 
 /// Who signed `chain`'s first certificate, of the CAs in `named`, at `now`.
@@ -320,6 +318,6 @@ fn search<'a>(
     now: Option<Timestamp>,
 ) -> (Vec<super::Path>, Vec<PathError>) {
     let mut search = Search::new(Usage::Workload, pool, anchors, now);
-    search.from_leaf(leaf);
+    search.start_at_leaf(leaf);
     search.into_parts()
 }

@@ -95,6 +95,9 @@ proptest! {
             chain: world.judge_key.0.clone(), key: world.judge_key.1.clone(), bundle: anchors,
         };
         let theirs = handshake(&peer, &SanRules::any(), &judge, &SanRules::any(), now());
+        // webpki gives up after 100 signature checks, which a pile of namesakes can reach.
+        let gave_up = theirs.as_ref().is_err_and(|refusal| refusal.detail.contains("Maximum"));
+        prop_assume!(!gave_up);
         prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "paths: {:?}, webpki: {:?}", ours, theirs);
         if let Err(refusal) = theirs {
             prop_assert_eq!(refusal.side, Side::Server);

@@ -1,5 +1,8 @@
 //! Tests of the room as a whole; small units are tested in their own files.
 
+// Fixtures that fail are a broken test, wherever they are made.
+#![allow(clippy::unwrap_used)]
+
 mod algorithms;
 mod bundles;
 mod certs;

@@ -291,3 +291,35 @@ fn the_labs_chains_are_valid_as_openssl_says() {
         assert!(paths(&chain[0], &chain, &bundle(&[other]), now()).is_err());
     }
 }
+
+#[test]
+fn a_path_that_depends_on_the_choice_of_a_certificate_is_no_acceptance() {
+    let (old, new) = (citadel(), mesh_ca());
+    let cross = old.cross_sign(&new, &CaSpec::mesh_ca(now())).unwrap();
+    let leaf = leaf(&new);
+    let judge = |chain: &[&Cert], trusted: &[&Cert]| {
+        let chain: Vec<Cert> = chain.iter().map(|cert| (*cert).clone()).collect();
+        accepts(&bundle(trusted), &chain, Usage::Workload, now())
+    };
+    assert!(judge(&[&leaf, cross.cert()], &[old.cert()]).is_ok());
+    assert!(judge(&[&leaf, cross.cert(), new.cert()], &[new.cert()]).is_ok());
+    assert!(
+        judge(
+            &[&leaf, cross.cert(), new.cert()],
+            &[old.cert(), new.cert()]
+        )
+        .is_ok()
+    );
+    // OpenSSL takes the self-signed one, and stops: `self-signed certificate in certificate chain`.
+    let error = judge(&[&leaf, cross.cert(), new.cert()], &[old.cert()]).unwrap_err();
+    assert!(
+        error.is_unknown() && matches!(error, PathError::Uncertain { .. }),
+        "{error}"
+    );
+    assert_eq!(judge(&[], &[old.cert()]), Err(PathError::NoCertificate));
+    let error = judge(&[old.cert()], &[old.cert()]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "`O=cluster.local` is a CA, not a workload's certificate"
+    );
+}

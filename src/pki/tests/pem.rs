@@ -23,14 +23,23 @@ fn tidy_text_has_no_issues() {
 
 #[test]
 fn oddities_that_mean_nothing_are_not_issues() {
-    let both = format!("{}{OTHER}", ROOT);
+    let both = format!("{ROOT}{OTHER}");
     let crlf = both.replace('\n', "\r\n");
     let indented = both.replace('\n', "\n      ");
     let glued = both.replace("-----\n-----", "----------");
     let no_newline = both.trim_end().to_owned();
     let commented = format!("# old\nsubject=O = cluster.local\n{ROOT}\n# new\n{OTHER}\nend");
-    let one_line = both.replace("\n", "").replace("-----M", "----- M");
-    for text in [crlf, indented, glued, no_newline, commented, one_line] {
+    let shared_dashes = both.replace("-----\n-----", "-----");
+    let one_line = both.replace('\n', "").replace("-----M", "----- M");
+    for text in [
+        crlf,
+        indented,
+        glued,
+        no_newline,
+        commented,
+        one_line,
+        shared_dashes,
+    ] {
         assert_eq!(read(&text), (2, vec![]), "{text}");
     }
 }

@@ -245,7 +245,7 @@ fn a_ca_made_anew_under_the_old_name_is_foreign_or_broken() {
     );
     assert_eq!(
         signer(
-            &[leaf.clone()],
+            std::slice::from_ref(&leaf),
             &cas,
             &bundle(&[new.cert(), old.cert()]),
             now()
