@@ -9,6 +9,7 @@ mod asmcli;
 mod eval;
 mod interrupt;
 mod place;
+mod repl;
 mod run;
 mod scripts;
 mod show;
@@ -46,10 +47,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn dispatch(command: &Command, runtime: &Runtime) -> u8 {
     match command {
         Command::Eval(args) => eval::eval(args, runtime),
-        Command::Repl(args) => {
-            let _ = args;
-            0
-        }
+        Command::Repl(args) => repl::repl(args, runtime),
         Command::Run(args) => run::run(args, runtime),
         Command::Scripts(args) => scripts::scripts(args),
         Command::Twin(args) => match &args.command {
