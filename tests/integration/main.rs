@@ -13,6 +13,7 @@ mod bad_input;
 mod check_root_cert;
 mod cluster;
 mod convergence;
+mod interrupt;
 mod kubectl;
 mod migration;
 mod negative;
