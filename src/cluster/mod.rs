@@ -32,6 +32,10 @@ mod send;
 mod wait;
 mod write;
 
+// The tests' server speaks WebSocket, as the twin does.
+#[cfg(all(test, feature = "twin"))]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 

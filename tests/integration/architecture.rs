@@ -41,7 +41,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("kube", &["cluster/"]),
     ("rcgen", &["pki/"]),
     ("rhai", &["engine/", "host/", "cli/repl"]),
-    ("rustls", &["pki/", "twin/server/"]),
+    ("rustls", &["cluster/connect", "pki/", "twin/server/"]),
     ("rustyline", &["cli/"]),
     ("tokio_rustls", &["twin/server/"]),
     ("tracing_subscriber", &["cli/"]),

@@ -1,0 +1,9 @@
+//! The room against a server that loses answers, refuses, forgets and hangs.
+
+mod connecting;
+mod forwarding;
+mod pods;
+mod reading;
+mod server;
+mod waiting;
+mod writing;

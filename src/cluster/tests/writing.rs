@@ -1,0 +1,678 @@
+//! Changes: what is sent, what is not, and what becomes of those whose answer is lost.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+
+use super::super::*;
+use super::server::{Fate, Server, status};
+
+const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
+const SHOP: &str = "/api/v1/namespaces/shop";
+const MAP: &str = "/api/v1/namespaces/shop/configmaps/a";
+
+async fn kind(cluster: &Cluster, name: &str) -> Kind {
+    cluster.kind(name).await.unwrap()
+}
+
+fn labels(pairs: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
+    pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), v.map(str::to_owned)))
+        .collect()
+}
+
+#[tokio::test]
+async fn labels_are_read_first_and_only_differences_are_sent() {
+    let server = Server::start().await;
+    server.put(
+        SHOP,
+        json!({"metadata": {"labels": {"a": "1", "istio-injection": "enabled"}}}),
+    );
+    let cluster = server.connect().await;
+    let ns = kind(&cluster, "ns").await;
+    let wanted = labels(&[
+        ("a", Some("1")),
+        ("istio.io/rev", Some("r1")),
+        ("istio-injection", None),
+        ("x", None),
+    ]);
+    let done = cluster.label(&ns, None, "shop", &wanted).await.unwrap();
+    assert_eq!(
+        (done.outcome, done.summary.as_str()),
+        (Outcome::Changed, "namespace/shop labeled")
+    );
+    assert_eq!(
+        server.bodies("PATCH"),
+        [
+            json!({"metadata": {"uid": "uid-101", "labels": {"istio.io/rev": "r1", "istio-injection": null}}})
+        ]
+    );
+    assert_eq!(done.object.unwrap().label("istio.io/rev"), Some("r1"));
+
+    let again = cluster.label(&ns, None, "shop", &wanted).await.unwrap();
+    assert_eq!(
+        (again.outcome, again.summary.as_str()),
+        (Outcome::Unchanged, "namespace/shop not labeled")
+    );
+    let off = cluster
+        .label(&ns, None, "shop", &labels(&[("a", None)]))
+        .await
+        .unwrap();
+    assert_eq!(off.summary, "namespace/shop unlabeled");
+    let note = cluster
+        .annotate(&ns, None, "shop", &labels(&[("n", Some("1"))]))
+        .await
+        .unwrap();
+    assert_eq!(note.summary, "namespace/shop annotated");
+    let get = format!("GET {SHOP}");
+    let patch = format!("PATCH {SHOP}");
+    assert_eq!(
+        server.log(),
+        [&get, &patch, &get, &get, &patch, &get, &patch].map(String::as_str)
+    );
+}
+
+#[tokio::test]
+async fn a_patch_that_the_server_finds_void_is_unchanged_too() {
+    let server = Server::planned(|seen| {
+        if seen.method == "PATCH" {
+            return Fate::Instead(
+                200,
+                json!({"metadata": {"name": "a", "uid": "uid-101", "resourceVersion": "101"}}),
+            );
+        }
+        Fate::Answer
+    })
+    .await;
+    server.put(MAP, json!({"data": {"x": "1"}}));
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    let done = cluster
+        .patch(&cm, Some("shop"), "a", json!({"data": {"x": 1}}))
+        .await
+        .unwrap();
+    assert_eq!(
+        (done.outcome, done.summary.as_str()),
+        (Outcome::Unchanged, "configmap/a patched (no change)")
+    );
+}
+
+#[tokio::test]
+async fn objects_are_completed_and_contradictions_are_refused() {
+    let server = Server::start().await;
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    let done = cluster
+        .create(&cm, Some("shop"), json!({"metadata": {"name": "a"}}))
+        .await
+        .unwrap();
+    assert_eq!(
+        (done.outcome, done.summary.as_str()),
+        (Outcome::Created, "configmap/a created")
+    );
+    assert_eq!(
+        server.bodies("POST"),
+        [
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}})
+        ]
+    );
+    let error = cluster
+        .create(&cm, Some("shop"), json!({"metadata": {"name": "a"}}))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`configmap/a` in namespace `shop` exists already"
+    );
+    for (ns, object, message) in [
+        (
+            Some("pay"),
+            json!({"metadata": {"name": "b", "namespace": "shop"}}),
+            "namespace `pay` was asked for, but the object says `shop`",
+        ),
+        (
+            Some("shop"),
+            json!({"kind": "Secret", "metadata": {"name": "b"}}),
+            "`kind` is `ConfigMap` for v1/ConfigMap, but the object says \"Secret\"",
+        ),
+        (
+            None,
+            json!({"metadata": {"name": "b"}}),
+            "`configmaps` live in namespaces, but none was given",
+        ),
+        (None, json!([]), "an object must be a map, not `[]`"),
+    ] {
+        let error = cluster.create(&cm, ns, object).await.unwrap_err();
+        assert_eq!(error.to_string(), message);
+        assert_eq!(error.kind(), "script");
+    }
+    assert_eq!(server.bodies("POST").len(), 2);
+}
+
+#[tokio::test]
+async fn apply_creates_then_merges_then_does_nothing() {
+    let server = Server::start().await;
+    let cluster = server.connect().await;
+    let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "uid": "of another cluster"}, "data": {"x": "1"}, "status": {}});
+    let done = cluster.apply(map.clone()).await.unwrap();
+    assert_eq!(
+        (done.outcome, done.summary.as_str()),
+        (Outcome::Created, "configmap/a created")
+    );
+    let done = cluster.apply(map.clone()).await.unwrap();
+    assert_eq!(
+        (done.outcome, done.summary.as_str()),
+        (Outcome::Unchanged, "configmap/a unchanged")
+    );
+    map["data"]["y"] = json!("2");
+    let done = cluster.apply(map).await.unwrap();
+    assert_eq!(
+        (done.outcome, done.summary.as_str()),
+        (Outcome::Changed, "configmap/a configured")
+    );
+    assert_eq!(
+        server.bodies("PATCH"),
+        [json!({"data": {"y": "2"}, "metadata": {"uid": "uid-101"}})]
+    );
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"k": "v"}});
+    cluster.apply(secret.clone()).await.unwrap();
+    assert_eq!(
+        cluster.apply(secret).await.unwrap().outcome,
+        Outcome::Unchanged
+    );
+    let error = cluster
+        .apply(json!({"kind": "ConfigMap"}))
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "an object to apply needs `apiVersion`");
+}
+
+#[tokio::test]
+async fn a_creation_whose_answer_is_lost_is_not_repeated() {
+    let server = Server::start().await;
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    server.fates([Fate::LoseAnswer]);
+    let done = cluster
+        .create(&cm, Some("shop"), json!({"metadata": {"name": "a"}}))
+        .await
+        .unwrap();
+    assert_eq!(done.outcome, Outcome::Created);
+    assert_eq!(server.bodies("POST").len(), 1);
+
+    server.remove(MAP);
+    server.fates([Fate::LoseRequest]);
+    let done = cluster
+        .create(&cm, Some("shop"), json!({"metadata": {"name": "a"}}))
+        .await
+        .unwrap();
+    assert_eq!(done.outcome, Outcome::Created);
+    assert_eq!(server.bodies("POST").len(), 3, "lost, read, sent again");
+}
+
+#[tokio::test]
+async fn a_creation_in_doubt_that_finds_another_object_does_not_claim_it() {
+    let server = Server::start().await;
+    server.put(MAP, json!({"data": {"of": "somebody else"}}));
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    server.fates([Fate::LoseRequest]);
+    let error = cluster
+        .create(
+            &cm,
+            Some("shop"),
+            json!({"metadata": {"name": "a"}, "data": {"x": "1"}}),
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "create of `configmap/a` in namespace `shop`: the answer was lost (connection closed before message completed); \
+         an object of that name is there, but it is not as it was to be created"
+    );
+}
+
+#[tokio::test]
+async fn a_creation_without_a_name_is_never_sent_twice() {
+    let server = Server::start().await;
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    server.fates([Fate::LoseAnswer]);
+    let error = cluster
+        .create(
+            &cm,
+            Some("shop"),
+            json!({"metadata": {"generateName": "a-"}}),
+        )
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("it may have been created under a name that the server chose"),
+        "{error}"
+    );
+    assert_eq!(server.bodies("POST").len(), 1);
+}
+
+#[tokio::test]
+async fn a_patch_whose_answer_is_lost_is_read_back() {
+    let server = Server::start().await;
+    server.put(MAP, json!({}));
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    for fate in [
+        Fate::LoseAnswer,
+        Fate::LoseRequest,
+        Fate::Text(502, "", "bad gateway"),
+    ] {
+        let sent = usize::from(!matches!(fate, Fate::LoseAnswer)) + 1;
+        let before = server.bodies("PATCH").len();
+        server.fates([fate]);
+        let value = before.to_string();
+        let done = cluster
+            .patch(&cm, Some("shop"), "a", json!({"data": {"x": value}}))
+            .await
+            .unwrap();
+        assert_eq!(done.outcome, Outcome::Changed);
+        assert_eq!(done.object.unwrap().text("/data/x"), value);
+        assert_eq!(server.bodies("PATCH").len(), before + sent);
+    }
+}
+
+#[tokio::test]
+async fn a_patch_never_hits_a_successor_of_the_same_name() {
+    let server = Server::start().await;
+    server.put(MAP, json!({}));
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    let shared = Arc::clone(&server.shared);
+    struct Replace(Arc<super::server::Shared>);
+    impl Policy for Replace {
+        fn review<'a>(
+            &'a self,
+            _: &'a Cluster,
+            _: &'a Mutation,
+        ) -> BoxFuture<'a, Result<(), PolicyError>> {
+            let mut objects = self.0.objects.lock().unwrap();
+            objects.get_mut(MAP).unwrap()["metadata"]["uid"] = json!("another");
+            Box::pin(async { Ok(()) })
+        }
+        fn done(&self, _: &Cluster, _: &Mutation, _: &Result<Written, ClusterError>) {}
+    }
+    cluster.set_policy(Arc::new(Replace(shared)));
+    let error = cluster
+        .patch(&cm, Some("shop"), "a", json!({"data": {"x": "1"}}))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "patch of `configmap/a` in namespace `shop` conflicts with another change: another object of that name has taken its place"
+    );
+    assert_eq!(server.at(MAP).unwrap()["data"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_answer_that_stays_lost_ends_with_what_is_known() {
+    let server = Server::start().await;
+    server.put(MAP, json!({}));
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    server.fates([
+        Fate::LoseRequest,
+        Fate::LoseRequest,
+        Fate::LoseRequest,
+        Fate::LoseRequest,
+    ]);
+    let error = cluster
+        .patch(&cm, Some("shop"), "a", json!({"data": {"x": "1"}}))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "patch of `configmap/a` in namespace `shop`: the answer was lost (connection closed before message completed); \
+         after 4 attempts it had not been done when last read, but the last request may still be carried out"
+    );
+    assert_eq!(
+        error.hint().as_deref(),
+        Some("run again: what is done already is not repeated")
+    );
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_again_and_an_invalid_object_is_not() {
+    let server = Server::start().await;
+    server.put(MAP, json!({}));
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    server.fates([Fate::Text(429, "retry-after: 0\r\n", "busy")]);
+    cluster
+        .patch(&cm, Some("shop"), "a", json!({"data": {"x": "1"}}))
+        .await
+        .unwrap();
+    assert_eq!(server.log().len(), 3, "read, sent, sent again");
+    server.fates([Fate::Instead(
+        422,
+        status(422, "Invalid", "\" \" is invalid: patch", "a"),
+    )]);
+    let error = cluster
+        .patch(&cm, Some("shop"), "a", json!({"data": {"x": 2}}))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "patch of `configmap/a` in namespace `shop` is invalid: \" \" is invalid: patch"
+    );
+    let quota = "configmaps \"a\" is forbidden: exceeded quota: small";
+    server.fates([Fate::Instead(403, status(403, "Forbidden", quota, "a"))]);
+    let error = cluster
+        .patch(&cm, Some("shop"), "a", json!({"data": {"x": "3"}}))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("patch of `configmap/a` in namespace `shop` was not admitted: {quota}")
+    );
+}
+
+#[tokio::test]
+async fn deletions_are_bound_to_what_was_read_and_wait_until_it_is_gone() {
+    let server = Server::start().await;
+    server.put(MAP, json!({}));
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    let options = DeleteOptions::default();
+    server.fates([Fate::LoseAnswer]);
+    let done = cluster
+        .delete(&cm, Some("shop"), "a", &options)
+        .await
+        .unwrap();
+    assert_eq!(
+        (done.outcome, done.summary.as_str()),
+        (
+            Outcome::Deleted,
+            "configmap \"a\" deleted from shop namespace"
+        )
+    );
+    assert_eq!(
+        server.bodies("DELETE"),
+        [
+            json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background", "preconditions": {"uid": "uid-101"}})
+        ]
+    );
+    let error = cluster
+        .delete(&cm, Some("shop"), "a", &options)
+        .await
+        .unwrap_err();
+    assert!(error.is_not_found());
+    let fine = DeleteOptions {
+        ignore_missing: true,
+        ..options.clone()
+    };
+    let done = cluster.delete(&cm, Some("shop"), "a", &fine).await.unwrap();
+    assert_eq!(done.outcome, Outcome::Absent);
+    server.put(MAP, json!({}));
+    let other = DeleteOptions {
+        uid: Some("older".into()),
+        ..fine
+    };
+    assert_eq!(
+        cluster
+            .delete(&cm, Some("shop"), "a", &other)
+            .await
+            .unwrap()
+            .outcome,
+        Outcome::Absent
+    );
+    assert!(server.at(MAP).is_some(), "another one of that name stays");
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_held_names_who_holds_it() {
+    let server = Server::start().await;
+    server.put(
+        MAP,
+        json!({"metadata": {"finalizers": ["example.com/keep"]}}),
+    );
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    let options = DeleteOptions {
+        wait: Some(Duration::from_millis(300)),
+        ..DeleteOptions::default()
+    };
+    let error = cluster
+        .delete(&cm, Some("shop"), "a", &options)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`configmap/a` in namespace `shop` is still there 300ms after its deletion, held by finalizers `example.com/keep`"
+    );
+    // What is being deleted already is not deleted again.
+    cluster
+        .delete(&cm, Some("shop"), "a", &options)
+        .await
+        .unwrap_err();
+    assert_eq!(server.bodies("DELETE").len(), 1);
+}
+
+#[tokio::test]
+async fn each_restart_is_another() {
+    let server = Server::start().await;
+    server.put(WEB, json!({"spec": {"template": {}}}));
+    let cluster = server.connect().await;
+    let deploy = kind(&cluster, "deploy").await;
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        let done = cluster.restart(&deploy, Some("shop"), "web").await.unwrap();
+        assert_eq!(
+            (done.outcome, done.summary.as_str()),
+            (Outcome::Changed, "deployment.apps/web restarted")
+        );
+        let at = "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt";
+        times.push(done.object.unwrap().text(at).to_owned());
+    }
+    let mut sorted = times.clone();
+    sorted.dedup();
+    assert_eq!(sorted.len(), 3, "{times:?}");
+    assert!(times[0].ends_with('Z') && times[0].len() == 20, "{times:?}");
+
+    server.put(WEB, json!({"spec": {"paused": true}}));
+    let error = cluster
+        .restart(&deploy, Some("shop"), "web")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`deployment.apps/web` in namespace `shop` is paused and cannot be restarted: resume it first"
+    );
+    let error = cluster
+        .restart(&kind(&cluster, "cm").await, Some("shop"), "a")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`configmaps` have no rollouts: only Deployments, StatefulSets and DaemonSets do"
+    );
+}
+
+/// Writes down what it is asked and told, and refuses what it is to refuse.
+#[derive(Default)]
+struct Recorder {
+    refuse: Mutex<bool>,
+    slow: Mutex<bool>,
+    told: Mutex<Vec<String>>,
+}
+
+impl Recorder {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.told.lock().unwrap())
+    }
+}
+
+impl Policy for Recorder {
+    fn review<'a>(
+        &'a self,
+        _: &'a Cluster,
+        m: &'a Mutation,
+    ) -> BoxFuture<'a, Result<(), PolicyError>> {
+        let after = m.after().map(|a| a["data"].to_string());
+        self.told
+            .lock()
+            .unwrap()
+            .push(format!("asked {m:?} {:?} {after:?}", m.why));
+        let (refuse, slow) = (*self.refuse.lock().unwrap(), *self.slow.lock().unwrap());
+        Box::pin(async move {
+            if slow {
+                tokio::time::sleep(Duration::from_secs(3600)).await;
+            }
+            if refuse {
+                return Err(PolicyError::Refused(Refusal {
+                    code: "roots-missing".into(),
+                    title: "2 proxies lack a root".into(),
+                    evidence: vec!["cart-1 lacks MESHCA".into()],
+                    hint: "--waive roots-missing".into(),
+                }));
+            }
+            Ok(())
+        })
+    }
+
+    fn done(&self, _: &Cluster, m: &Mutation, result: &Result<Written, ClusterError>) {
+        let said = match result {
+            Ok(written) => written.summary.clone(),
+            Err(error) => error.to_string(),
+        };
+        self.told
+            .lock()
+            .unwrap()
+            .push(format!("told {m:?}: {said}"));
+    }
+
+    fn unchanged(&self, _: &Cluster, _: &Mutation, written: &Written) {
+        self.told
+            .lock()
+            .unwrap()
+            .push(format!("unchanged: {}", written.summary));
+    }
+}
+
+#[tokio::test]
+async fn every_change_of_every_verb_passes_the_one_door() {
+    let server = Server::start().await;
+    let cluster = server.connect().await;
+    let policy = Arc::new(Recorder::default());
+    cluster.clone().set_policy(policy.clone());
+    let cm = kind(&cluster, "cm").await;
+    let ns = Some("shop");
+    cluster
+        .create(
+            &cm,
+            ns,
+            json!({"metadata": {"name": "a"}, "data": {"x": "1"}}),
+        )
+        .await
+        .unwrap();
+    cluster
+        .patch(&cm, ns, "a", json!({"data": {"x": "2"}}))
+        .await
+        .unwrap();
+    cluster
+        .patch(&cm, ns, "a", json!({"data": {"x": "2"}}))
+        .await
+        .unwrap();
+    cluster
+        .label(&cm, ns, "a", &labels(&[("l", Some("1"))]))
+        .await
+        .unwrap();
+    cluster
+        .delete(&cm, ns, "a", &DeleteOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        policy.take(),
+        [
+            r#"asked create configmap/shop/a None Some("{\"x\":\"1\"}")"#,
+            "told create configmap/shop/a: configmap/a created",
+            r#"asked patch configmap/shop/a None Some("{\"x\":\"2\"}")"#,
+            "told patch configmap/shop/a: configmap/a patched",
+            "unchanged: configmap/a patched (no change)",
+            r#"asked patch configmap/shop/a Some("label") Some("{\"x\":\"2\"}")"#,
+            "told patch configmap/shop/a: configmap/a labeled",
+            "asked delete configmap/shop/a None None",
+            "told delete configmap/shop/a: configmap \"a\" deleted from shop namespace",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_refused_is_not_sent_and_says_why() {
+    let server = Server::start().await;
+    server.put(SHOP, json!({}));
+    let cluster = server.connect().await;
+    let policy = Arc::new(Recorder::default());
+    *policy.refuse.lock().unwrap() = true;
+    cluster.set_policy(policy.clone());
+    let ns = kind(&cluster, "ns").await;
+    let error = cluster
+        .label(&ns, None, "shop", &labels(&[("istio.io/rev", Some("r2"))]))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "refused by gate `roots-missing`: 2 proxies lack a root"
+    );
+    assert_eq!(
+        (error.kind(), error.code()),
+        ("refused", Some("roots-missing"))
+    );
+    assert_eq!(error.hint().as_deref(), Some("--waive roots-missing"));
+    assert_eq!(error.evidence(), ["cart-1 lacks MESHCA"]);
+    assert_eq!(server.log(), [format!("GET {SHOP}")]);
+    assert_eq!(policy.take().len(), 2, "asked and told");
+}
+
+#[tokio::test]
+async fn an_abandoned_change_is_told_as_interrupted() {
+    let server = Server::start().await;
+    server.put(SHOP, json!({}));
+    let cluster = server.connect().await;
+    let policy = Arc::new(Recorder::default());
+    *policy.slow.lock().unwrap() = true;
+    cluster.set_policy(policy.clone());
+    let ns = kind(&cluster, "ns").await;
+    let wanted = labels(&[("a", Some("1"))]);
+    let call = cluster.label(&ns, None, "shop", &wanted);
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), call)
+            .await
+            .is_err()
+    );
+    assert_eq!(
+        policy.take()[1],
+        "told patch namespace/shop: patch of `namespace/shop` was interrupted; it may or may not have been done"
+    );
+}
+
+#[test]
+fn a_journal_gets_no_key_material() {
+    let secrets = super::super::kind::tests::kind("", "v1", "Secret", "secrets", &[], true);
+    let mutation = Mutation {
+        verb: Verb::Patch,
+        kind: secrets,
+        namespace: Some("istio-system".into()),
+        name: "cacerts".into(),
+        before: None,
+        body: Some(json!({"data": {"ca-key.pem": "c2VjcmV0", "gone": null}})),
+        why: None,
+    };
+    assert_eq!(
+        mutation.shown(),
+        Some(json!({"data": {"ca-key.pem": "‹redacted›", "gone": null}}))
+    );
+    assert!(!format!("{mutation:?}").contains("c2VjcmV0"));
+}
