@@ -24,10 +24,10 @@ impl Cluster {
         let mut owner = workload.clone();
         if kind.plural() == "deployments" {
             let replica_sets = self.kind("replicasets.apps").await?;
-            let owned = self
+            let sets = self
                 .owned(&replica_sets, namespace, workload, workload.uid())
                 .await?;
-            match owned.into_iter().max_by_key(revision) {
+            match sets.into_iter().max_by_key(revision) {
                 Some(newest) => owner = newest,
                 None => return Ok(failed_creation(workload)),
             }

@@ -432,10 +432,10 @@ mod tests {
                 .to_string(),
             "user `u` may not list `namespaces` in the whole cluster"
         );
-        let path = answer(
+        let url = answer(
             r#"{"kind":"Status","message":"forbidden: User \"u\" cannot get path \"/metrics\"","details":{}}"#,
         );
-        assert_eq!(rbac(&path.message, &path).unwrap().resource, "/metrics");
+        assert_eq!(rbac(&url.message, &url).unwrap().resource, "/metrics");
         let quota = answer(
             r#"{"kind":"Status","reason":"Forbidden","message":"pods \"a\" is forbidden: exceeded quota: q","details":{"name":"a","kind":"pods"}}"#,
         );

@@ -128,9 +128,8 @@ async fn choose(target: &Target) -> Result<Chosen, ClusterError> {
         .map_or_else(|| "$KUBECONFIG".to_owned(), |p| p.display().to_string());
     let known: Vec<String> = kubeconfig.contexts.iter().map(|c| c.name.clone()).collect();
     let current = kubeconfig.current_context.clone().filter(|c| !c.is_empty());
-    let context = match target.context.clone().or(current) {
-        Some(context) => context,
-        None => return Err(ClusterError::NoCurrentContext { path: shown, known }),
+    let Some(context) = target.context.clone().or(current) else {
+        return Err(ClusterError::NoCurrentContext { path: shown, known });
     };
     if !known.contains(&context) {
         return Err(ClusterError::NoContext {

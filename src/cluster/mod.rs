@@ -33,7 +33,8 @@ mod wait;
 mod write;
 
 // The tests' server speaks WebSocket, as the twin does.
-#[cfg(all(test, feature = "twin"))]
+#[cfg(test)]
+#[cfg(feature = "twin")]
 mod tests;
 
 use std::path::{Path, PathBuf};

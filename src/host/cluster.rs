@@ -10,6 +10,7 @@ use crate::cluster::{
 };
 use crate::engine::Failure;
 use crate::engine::kit::{self, Reply, View};
+#[allow(clippy::wildcard_imports)] // The macro expects all of it in scope.
 use rhai::plugin::*;
 use rhai::{Array, Map};
 use serde::Deserialize;

@@ -5,6 +5,7 @@ use super::time::duration;
 use crate::cluster::{Blocked, Cluster, ClusterError, Object, Rollout, Selector};
 use crate::engine::kit::{self, Reply};
 use crate::journal::{Event, Level};
+#[allow(clippy::wildcard_imports)] // The macro expects all of it in scope.
 use rhai::plugin::*;
 use rhai::{Array, Map};
 use serde::Deserialize;

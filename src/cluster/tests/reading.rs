@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
-use super::super::{ClusterError, Selector};
+use super::super::{ClusterError, Object, Selector};
 use super::server::{Fate, Server, status};
 
 const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
@@ -188,7 +188,7 @@ async fn lists_are_read_in_pages_and_anew_when_the_server_forgot() {
         .list(&pods, None, &Selector::labels("app=web"))
         .await
         .unwrap();
-    let names: Vec<&str> = found.iter().map(|p| p.name()).collect();
+    let names: Vec<&str> = found.iter().map(Object::name).collect();
     assert_eq!(names, ["a", "b", "c", "d"]);
     assert_eq!((found[0].kind(), found[0].api_version()), ("Pod", "v1"));
     assert_eq!(server.log().len(), 4);

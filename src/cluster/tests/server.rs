@@ -171,14 +171,12 @@ impl Shared {
             self.seen.lock().unwrap().push(seen.clone());
             if seen.headers.contains_key("sec-websocket-key") {
                 let pod = self.pod.lock().unwrap().clone();
-                match pod {
-                    Some(pod) => return super::pods::serve(stream, &seen, pod).await,
-                    None => {
-                        let name = seen.path().rsplit('/').nth(1).unwrap().to_owned();
-                        write(&mut stream, 404, "", &not_found("pods", &name)).await;
-                        continue;
-                    }
+                if let Some(pod) = pod {
+                    return super::pods::serve(stream, &seen, pod).await;
                 }
+                let name = seen.path().rsplit('/').nth(1).unwrap().to_owned();
+                write(&mut stream, 404, "", &not_found("pods", &name)).await;
+                continue;
             }
             let mutating = seen.method != "GET" && !seen.path().contains("accessreview");
             let mut fate = (self.plan)(&seen);

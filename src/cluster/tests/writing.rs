@@ -284,6 +284,21 @@ async fn a_patch_whose_answer_is_lost_is_read_back() {
     }
 }
 
+/// Puts another object in the place of the one that is reviewed.
+struct Replace(Arc<super::server::Shared>);
+impl Policy for Replace {
+    fn review<'a>(
+        &'a self,
+        _: &'a Cluster,
+        _: &'a Mutation,
+    ) -> BoxFuture<'a, Result<(), PolicyError>> {
+        let mut objects = self.0.objects.lock().unwrap();
+        objects.get_mut(MAP).unwrap()["metadata"]["uid"] = json!("another");
+        Box::pin(async { Ok(()) })
+    }
+    fn done(&self, _: &Cluster, _: &Mutation, _: &Result<Written, ClusterError>) {}
+}
+
 #[tokio::test]
 async fn a_patch_never_hits_a_successor_of_the_same_name() {
     let server = Server::start().await;
@@ -291,19 +306,6 @@ async fn a_patch_never_hits_a_successor_of_the_same_name() {
     let cluster = server.connect().await;
     let cm = kind(&cluster, "cm").await;
     let shared = Arc::clone(&server.shared);
-    struct Replace(Arc<super::server::Shared>);
-    impl Policy for Replace {
-        fn review<'a>(
-            &'a self,
-            _: &'a Cluster,
-            _: &'a Mutation,
-        ) -> BoxFuture<'a, Result<(), PolicyError>> {
-            let mut objects = self.0.objects.lock().unwrap();
-            objects.get_mut(MAP).unwrap()["metadata"]["uid"] = json!("another");
-            Box::pin(async { Ok(()) })
-        }
-        fn done(&self, _: &Cluster, _: &Mutation, _: &Result<Written, ClusterError>) {}
-    }
     cluster.set_policy(Arc::new(Replace(shared)));
     let error = cluster
         .patch(&cm, Some("shop"), "a", json!({"data": {"x": "1"}}))
@@ -341,6 +343,20 @@ async fn an_answer_that_stays_lost_ends_with_what_is_known() {
         error.hint().as_deref(),
         Some("run again: what is done already is not repeated")
     );
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_waited_for() {
+    let server = Server::start().await;
+    server.put(MAP, json!({}));
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    server.fates([Fate::Late(Duration::from_millis(400))]);
+    cluster
+        .patch(&cm, Some("shop"), "a", json!({"data": {"x": "1"}}))
+        .await
+        .unwrap();
+    assert_eq!(server.bodies("PATCH").len(), 1);
 }
 
 #[tokio::test]
