@@ -78,7 +78,9 @@ fn execute(
 ) -> u8 {
     let cancel = Cancel::new();
     let _interrupts = Interrupts::listen(runtime, cancel.clone());
-    let place = match runtime.block_on(Place::open(&args.session, true)) {
+    // What only reads may need no cluster at all, such as a script that judges files.
+    let needed = script.header.mutates || !args.session.context.is_empty();
+    let place = match runtime.block_on(Place::open(&args.session, needed)) {
         Ok(place) => place,
         Err(failure) => return abandon(&account, &Diagnostic::new(failure)).exit_code,
     };

@@ -247,6 +247,11 @@ impl Ran {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}; {}", self.shown()))
     }
 
+    /// The command's directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// The text of a file in the command's directory.
     pub fn file(&self, name: &str) -> String {
         std::fs::read_to_string(self.dir.path().join(name)).unwrap()
