@@ -131,7 +131,6 @@ impl Cancel {
     }
 
     /// Masks this thread until the guard is dropped; masks nest.
-    #[must_use]
     pub fn mask(&self) -> MaskGuard {
         let mut state = self.state();
         let local = state.threads.entry(thread::current().id()).or_default();

@@ -4,7 +4,7 @@ use super::sources::Sources;
 use super::{Failure, position};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use rhai::{EvalAltResult, Position};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 /// A failure and where in which scripts it happened.
@@ -111,22 +111,21 @@ impl Diagnostic {
         let mut out = renderer.render(&self.groups());
         out.push('\n');
         for frame in self.chain() {
-            out.push_str(&format!(
-                "  called from {}:{}:{}{}\n",
-                frame.source,
-                frame.line,
-                frame.column,
-                frame
-                    .line_text()
-                    .map(|line| format!(": {line}"))
-                    .unwrap_or_default()
-            ));
+            let _ = write!(
+                out,
+                "  called from {}:{}:{}",
+                frame.source, frame.line, frame.column
+            );
+            if let Some(line) = frame.line_text() {
+                let _ = write!(out, ": {line}");
+            }
+            out.push('\n');
         }
         for line in &self.failure.evidence {
-            out.push_str(&format!("  - {line}\n"));
+            let _ = writeln!(out, "  - {line}");
         }
         if let Some(hint) = &self.failure.hint {
-            out.push_str(&format!("hint: {hint}\n"));
+            let _ = writeln!(out, "hint: {hint}");
         }
         out
     }

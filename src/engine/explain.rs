@@ -87,15 +87,15 @@ pub(super) fn with_words(
     match error {
         EvalAltResult::ErrorFunctionNotFound(signature, _) => {
             let (name, args) = split_signature(signature);
-            unknown_word(failure, name, args, words, own)
+            unknown_word(failure, name, args, words, own);
         }
         EvalAltResult::ErrorModuleNotFound(name, _) => {
-            unknown_module(failure, name, words, modules)
+            unknown_module(failure, name, words, modules);
         }
         EvalAltResult::ErrorVariableNotFound(name, _) => {
-            unknown_variable(failure, name, words, own)
+            unknown_variable(failure, name, words, own);
         }
-        EvalAltResult::ErrorParsing(what, _) => match &**&what {
+        EvalAltResult::ErrorParsing(what, _) => match what {
             ParseErrorType::ModuleUndefined(name) => unknown_module(failure, name, words, modules),
             ParseErrorType::VariableUndefined(name) => unknown_variable(failure, name, words, own),
             _ => {}

@@ -5,7 +5,7 @@ use super::diagnostic::Diagnostic;
 use super::docs::{self, WordDoc};
 use super::kit::{self, Reply};
 use super::modules::{Modules, Resolver};
-use super::observer::{StepObserver, Words};
+use super::observer::{Silent, StepObserver, Words};
 use super::program::Program;
 use super::sources::Sources;
 use super::{Failure, Limits, check, explain, syntax, volatile};
@@ -70,6 +70,17 @@ impl Engine {
             modules,
             words: OnceLock::new(),
         })
+    }
+
+    /// An engine for documentation and for checking texts: its words can be listed and compiled
+    /// with, but not called.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn without_world(words: &dyn Words, modules: Modules) -> Result<Engine, Failure> {
+        let observer: Arc<dyn StepObserver> = Arc::new(Silent);
+        let (limits, cancel) = (Limits::default(), Cancel::new());
+        Engine::new(words, Dynamic::UNIT, limits, cancel, &observer, modules)
     }
 
     /// Compiles `text`, which errors call `name`.

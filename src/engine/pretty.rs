@@ -108,7 +108,7 @@ mod tests {
         );
         assert_eq!(
             show(&json!({"a": {}, "istio.io/rev": []})),
-            r##"#{ a: #{}, "istio.io/rev": [] }"##
+            r#"#{ a: #{}, "istio.io/rev": [] }"#
         );
         assert_eq!(show(&json!("two\nlines\n")), "two\nlines");
     }

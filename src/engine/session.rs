@@ -67,7 +67,7 @@ impl Session {
     /// Gives a variable a value, as `let` does.
     pub fn set(&self, name: &str, value: &Value) {
         let mut state = self.state();
-        state.scope.remove::<Dynamic>(name);
+        let _ = state.scope.remove::<Dynamic>(name);
         state.scope.push_dynamic(name, kit::to_dynamic(value));
     }
 

@@ -77,8 +77,7 @@ mod words {
     /// ```rhai
     /// assert(["shop", "mail"].join(", ") == "shop, mail", "joined");
     /// ```
-    #[rhai_fn(pure)]
-    pub fn join(list: &mut Array, separator: &str) -> String {
+    pub fn join(list: Array, separator: &str) -> String {
         let texts: Vec<String> = list.iter().map(kit::text).collect();
         texts.join(separator)
     }

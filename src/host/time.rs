@@ -13,13 +13,39 @@ use std::time::Duration;
 /// Makes the words known to `engine`.
 pub(super) fn register(engine: &mut rhai::Engine) {
     engine.register_static_module("time", rhai::exported_module!(words).into());
-    // Rhai's own `sleep` blocks the thread and hears no Ctrl-C.
-    engine.register_fn("sleep", |ctx: NativeCallContext, seconds: i64| {
-        words::sleep(ctx, seconds.into())
-    });
-    engine.register_fn("sleep", |ctx: NativeCallContext, seconds: f64| {
-        words::sleep(ctx, seconds.into())
-    });
+    // In place of Rhai's own, which blocks the thread and hears no Ctrl-C.
+    engine.register_global_module(rhai::exported_module!(global).into());
+}
+
+#[export_module]
+mod global {
+    /// Does nothing for a while, as `time::sleep` does.
+    ///
+    /// - `seconds`: how long, a whole number.
+    ///
+    /// Throws `script` if it is negative.
+    ///
+    /// ```rhai
+    /// assert(sleep(0) == (), "it gives nothing");
+    /// ```
+    #[rhai_fn(name = "sleep", return_raw, volatile)]
+    pub fn sleep(ctx: NativeCallContext, seconds: i64) -> Reply<()> {
+        super::words::sleep(ctx, seconds.into())
+    }
+
+    /// Does nothing for a while, as `time::sleep` does.
+    ///
+    /// - `seconds`: how long.
+    ///
+    /// Throws `script` if it is negative.
+    ///
+    /// ```rhai
+    /// assert(sleep(0.01) == (), "it gives nothing");
+    /// ```
+    #[rhai_fn(name = "sleep", return_raw, volatile)]
+    pub fn sleep_float(ctx: NativeCallContext, seconds: f64) -> Reply<()> {
+        super::words::sleep(ctx, seconds.into())
+    }
 }
 
 /// Times are RFC 3339 text in UTC, durations are seconds.

@@ -95,7 +95,10 @@ impl Header {
                 description.push(body);
             }
         }
-        header.description = description.join("\n").trim().to_owned();
+        description
+            .join("\n")
+            .trim()
+            .clone_into(&mut header.description);
         Ok(header)
     }
 

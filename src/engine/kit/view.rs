@@ -12,7 +12,8 @@
 
 use super::{Reply, fail, to_dynamic};
 use crate::engine::Failure;
-use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
+use rhai::plugin::*;
+use rhai::{Array, ImmutableString, Map};
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
@@ -155,22 +156,8 @@ pub(in crate::engine) fn register(engine: &mut Engine) {
             "an object has fields, not elements: [{index}]"
         ))))
     });
-    #[allow(clippy::cast_possible_wrap)]
-    engine.register_fn("len", |view: &mut View| view.keys().count() as i64);
-    engine.register_fn("is_empty", |view: &mut View| view.keys().next().is_none());
-    engine.register_fn("contains", |view: &mut View, key: &str| {
-        view.value().get(key).is_some()
-    });
-    engine.register_fn("keys", |view: &mut View| {
-        view.keys()
-            .map(|key| key.as_str().into())
-            .collect::<Array>()
-    });
-    engine.register_fn("values", |view: &mut View| {
-        view.keys().map(|key| view.field(key)).collect::<Array>()
-    });
-    engine.register_fn("to_map", |view: &mut View| to_dynamic(view.value()));
-    engine.register_fn("to_json", |view: &mut View| view.value().to_string());
+    engine.register_global_module(rhai::exported_module!(words).into());
+    // Rhai's own hooks for texts made of values.
     engine.register_fn("to_string", |view: &mut View| view.to_string());
     engine.register_fn("to_debug", |view: &mut View| view.to_string());
     engine.register_fn("==", |a: View, b: View| a == b);
@@ -187,4 +174,98 @@ pub(in crate::engine) fn register(engine: &mut Engine) {
     engine.register_fn("!=", |a: Map, b: View| {
         !super::to_json(&a.into()).is_ok_and(|a| *b.value() == a)
     });
+}
+
+/// What can be asked of an object besides its fields.
+#[export_module]
+mod words {
+    /// Whether an object has a field; also written `"name" in object`.
+    ///
+    /// - `object`: an object.
+    /// - `key`: the field's name.
+    ///
+    /// ```rhai
+    /// let object = cluster::get("namespace", "default");
+    /// assert(object.contains("metadata") && !("nothing" in object), object);
+    /// ```
+    #[rhai_fn(global)]
+    pub fn contains(object: View, key: &str) -> bool {
+        object.value().get(key).is_some()
+    }
+
+    /// Whether an object has no fields.
+    ///
+    /// - `object`: an object.
+    ///
+    /// ```rhai
+    /// assert(!cluster::get("namespace", "default").is_empty(), "it has some");
+    /// ```
+    #[rhai_fn(global)]
+    pub fn is_empty(object: View) -> bool {
+        object.keys().next().is_none()
+    }
+
+    /// The names of an object's fields, sorted.
+    ///
+    /// - `object`: an object.
+    ///
+    /// ```rhai
+    /// assert("metadata" in cluster::get("namespace", "default").keys(), "as of all objects");
+    /// ```
+    #[rhai_fn(global)]
+    pub fn keys(object: View) -> Array {
+        object.keys().map(|key| key.as_str().into()).collect()
+    }
+
+    /// How many fields an object has.
+    ///
+    /// - `object`: an object.
+    ///
+    /// ```rhai
+    /// let object = cluster::get("namespace", "default");
+    /// assert(object.len() == object.keys().len(), object.len());
+    /// ```
+    #[rhai_fn(global)]
+    pub fn len(object: View) -> i64 {
+        i64::try_from(object.keys().count()).unwrap_or(i64::MAX)
+    }
+
+    /// An object as JSON text, the values of Secrets included.
+    ///
+    /// - `object`: an object.
+    ///
+    /// ```rhai
+    /// let object = cluster::get("namespace", "default");
+    /// assert(data::parse_json(object.to_json()).metadata.name == "default", "the whole object");
+    /// ```
+    #[rhai_fn(global)]
+    pub fn to_json(object: View) -> String {
+        object.value().to_string()
+    }
+
+    /// A copy of an object that the script may change: maps and arrays.
+    ///
+    /// - `object`: an object; it cannot be changed itself.
+    ///
+    /// ```rhai
+    /// let copy = cluster::get("namespace", "default").to_map();
+    /// copy.metadata.name = "other";
+    /// assert(copy.metadata.name == "other", "changed");
+    /// ```
+    #[rhai_fn(global)]
+    pub fn to_map(object: View) -> Dynamic {
+        to_dynamic(object.value())
+    }
+
+    /// The values of an object's fields, in the order of `keys()`.
+    ///
+    /// - `object`: an object.
+    ///
+    /// ```rhai
+    /// assert("default" in cluster::get("namespace", "default").metadata.values(), "its name");
+    /// ```
+    #[rhai_fn(global)]
+    pub fn values(object: View) -> Array {
+        object.keys().map(|key| object.field(key)).collect()
+    }
 }

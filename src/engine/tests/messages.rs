@@ -198,9 +198,9 @@ hint: as a field, write `[\"match\"]`
 
 #[test]
 fn a_script_catches_typed_values() {
-    let ended = run(r#"
-        try { refuse() } catch (e) { return [e.kind, e.code, e.message, e.retryable, e.evidence, e.resource] }
-    "#);
+    let ended = run(
+        "try { refuse() } catch (e) { return [e.kind, e.code, e.message, e.retryable, e.evidence, e.resource] }",
+    );
     assert_eq!(
         ended.value(),
         &serde_json::json!([

@@ -92,7 +92,7 @@ impl Words for TestWords {
         engine.register_fn(
             "twice",
             |ctx: NativeCallContext, f: FnPtr| -> Reply<Dynamic> {
-                f.call_within_context::<Dynamic>(&ctx, ())?;
+                let _ = f.call_within_context::<Dynamic>(&ctx, ())?;
                 f.call_within_context(&ctx, ())
             },
         );
