@@ -1,4 +1,4 @@
-//! The loop that runs the reconcilers: level-triggered, one at a time for each object, woken by changes.
+//! The loop that runs the reconcilers: level-triggered, one at a time for each object, woken by news.
 //!
 //! A pass looks at the cluster once and starts a reconciler for each object of which something has
 //! changed since its last one began, unless that one still runs. So a reconciler that waits (for a webhook, for the mesh)
@@ -41,7 +41,7 @@ impl Key {
 pub enum Outcome {
     /// All is as it should be, or waits for a change.
     Done,
-    /// To be looked at again after a simulated time, even if nothing changes.
+    /// To be looked at again after a simulated time, even if nothing news.
     Again(Duration),
     /// It could not do its work; tried again, with growing pauses.
     Failed(String),
@@ -106,14 +106,14 @@ impl Manager {
 
     /// Runs until told to stop, or until a reconciler panics: then `failure` says which and why.
     pub async fn run(mut self, stop: CancellationToken, failure: watch::Sender<Option<String>>) {
-        let mut changes = self.ctx.kube.changes();
+        let mut news = self.ctx.kube.changes();
         loop {
             if let Err(panic) = self.reap() {
                 tracing::error!("{panic}");
                 failure.send_replace(Some(panic));
                 return;
             }
-            changes.borrow_and_update();
+            news.borrow_and_update();
             let next = self.pass();
             let alarm = async {
                 match next {
@@ -123,7 +123,7 @@ impl Manager {
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                changed = changes.changed() => if changed.is_err() { return },
+                changed = news.changed() => if changed.is_err() { return },
                 ended = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
                     if let Some(ended) = ended && let Err(panic) = self.ended(ended) {
                         tracing::error!("{panic}");

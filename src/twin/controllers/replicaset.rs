@@ -1,5 +1,6 @@
 //! ReplicaSets: as many pods as asked for.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,13 +74,13 @@ async fn manage(ctx: &Ctx, rs: &Value) -> Result<(), Failure> {
         let mut active = claim(ctx, "pods", &now);
         active.retain(|p| is_active(p));
         let wanted = usize::try_from(replicas(&now)).unwrap_or(0);
-        if active.len() < wanted {
-            create(ctx, &now).await?;
-        } else if active.len() > wanted {
-            sort_for_deletion(&mut active, |p| ctx.ready_for(p).as_secs_f64());
-            delete(ctx, &now, &active[0]).await?;
-        } else {
-            return Ok(());
+        match active.len().cmp(&wanted) {
+            Ordering::Less => create(ctx, &now).await?,
+            Ordering::Equal => return Ok(()),
+            Ordering::Greater => {
+                sort_for_deletion(&mut active, |p| ctx.ready_for(p).as_secs_f64());
+                delete(ctx, &now, &active[0]).await?;
+            }
         }
     }
 }

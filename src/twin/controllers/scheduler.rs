@@ -52,7 +52,8 @@ async fn reconcile(ctx: &Ctx, key: &Key) -> Outcome {
     let Some(pod) = ctx.kube.get("pods", &key.namespace, &key.name) else {
         return Outcome::Done;
     };
-    if !is_waiting(&pod) || text(&pod, "/spec/schedulerName") != NAME {
+    let scheduler = text(&pod, "/spec/schedulerName");
+    if !is_waiting(&pod) || !(scheduler.is_empty() || scheduler == NAME) {
         return Outcome::Done;
     }
     if deleting(&pod) {

@@ -1,8 +1,9 @@
 //! Deployments: rollouts over ReplicaSets. A port of `pkg/controller/deployment` of Kubernetes 1.34.
 //!
-//! One difference: pods that a scaled-down ReplicaSet has not yet given up still count when the new one
-//! is scaled up ([`scale::occupied`]), so that the surge limit holds for pods at every moment and not
-//! only for what is asked of ReplicaSets.
+//! Two differences, so that its limits hold for pods at every moment and not only for what is asked of
+//! ReplicaSets, whose status lags: pods that a scaled-down ReplicaSet has not yet given up still count when the
+//! new one is scaled up ([`scale::occupied`]), and do not count as available when old ones are scaled down
+//! ([`rolling::staying`]).
 
 mod revision;
 mod rolling;
@@ -81,7 +82,7 @@ async fn reconcile(ctx: &Ctx, key: &Key) -> Result<Outcome, String> {
         .iter()
         .map(|rs| (**rs).clone())
         .collect();
-    sets.sort_by(|a, b| by_age(a).cmp(&by_age(b)));
+    sets.sort_by_key(by_age);
     let mut rollout = Rollout {
         ctx,
         deployment: (*deployment).clone(),

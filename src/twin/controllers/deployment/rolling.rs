@@ -57,7 +57,7 @@ impl Rollout<'_> {
                 gone += drop;
             }
         }
-        let serving: i64 = self.all().map(available).sum();
+        let serving: i64 = self.all().map(staying).sum();
         let mut spare = serving - least;
         for rs in self.old.clone() {
             let drop = replicas(&rs).min(spare);
@@ -109,4 +109,9 @@ impl Rollout<'_> {
             .iter()
             .any(|pod| is_old(pod) && !is_finished(pod))
     }
+}
+
+/// The available pods that a ReplicaSet keeps: one that was just scaled down may still count those that it gives up.
+pub fn staying(rs: &Value) -> i64 {
+    available(rs).min(replicas(rs))
 }

@@ -196,8 +196,8 @@ impl Rollout<'_> {
 
     /// Pods that cannot be created are the Deployment's failure too: the new ReplicaSet's before the old ones'.
     fn note_failures(&self, after: &mut Value) {
-        let sets = self.new.iter().chain(&self.old);
-        let failure = sets.filter_map(|rs| condition(rs, "ReplicaFailure")).next();
+        let mut sets = self.new.iter().chain(&self.old);
+        let failure = sets.find_map(|rs| condition(rs, "ReplicaFailure"));
         match failure {
             None => remove(after, "ReplicaFailure"),
             Some(c) => {

@@ -17,10 +17,7 @@ pub const PROXY: &str = "istio-proxy";
 pub struct Container {
     pub name: String,
     pub image: String,
-    /// Runs before the others; a sidecar goes on beside them.
-    pub init: bool,
-    /// An init container with `restartPolicy: Always`.
-    pub sidecar: bool,
+    pub role: Role,
     /// Whether something must answer before it counts as started.
     pub startup_probe: bool,
     pub run: Run,
@@ -28,6 +25,17 @@ pub struct Container {
     pub started: bool,
     pub restarts: i64,
     last: Value,
+}
+
+/// What a container is in its pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Runs to its end before the next starts.
+    Init,
+    /// One of the pod's purpose.
+    Main,
+    /// An init container with `restartPolicy: Always`: goes on beside the others.
+    Sidecar,
 }
 
 /// What a container does.
@@ -75,8 +83,11 @@ impl PodState {
             .map(|(spec, init)| Container {
                 name: text(spec, "/name").to_owned(),
                 image: text(spec, "/image").to_owned(),
-                init,
-                sidecar: init && spec["restartPolicy"] == "Always",
+                role: match (init, spec["restartPolicy"] == "Always") {
+                    (false, _) => Role::Main,
+                    (true, false) => Role::Init,
+                    (true, true) => Role::Sidecar,
+                },
                 startup_probe: spec["startupProbe"].is_object(),
                 run: Run::Waiting(reason, String::new()),
                 ready: false,
@@ -113,7 +124,7 @@ impl PodState {
                 to: now.to_owned(),
             };
         }
-        container.ready = code == 0 && container.init && !container.sidecar;
+        container.ready = code == 0 && container.role == Role::Init;
         container.started = false;
     }
 
@@ -133,20 +144,22 @@ impl PodState {
             self.finish(index, code, now);
         }
         for container in &mut self.containers {
-            container.ready = container.ready && container.init && !container.sidecar;
+            container.ready = container.ready && container.role == Role::Init;
         }
     }
 
     /// Indices of the main containers.
     pub fn mains(&self) -> Vec<usize> {
         let all = self.containers.iter().enumerate();
-        all.filter(|(_, c)| !c.init).map(|(i, _)| i).collect()
+        all.filter(|(_, c)| c.role == Role::Main)
+            .map(|(i, _)| i)
+            .collect()
     }
 
     /// Sets readiness of all that runs and counts; `but` names one container that is not ready.
     pub fn set_ready(&mut self, ready: bool, but: Option<&str>) {
         for container in &mut self.containers {
-            if container.init && !container.sidecar {
+            if container.role == Role::Init {
                 continue;
             }
             let is_running = matches!(container.run, Run::Running(_));
@@ -173,11 +186,14 @@ impl PodState {
             status.insert("podIPs".to_owned(), json!([{"ip": self.address}]));
         }
         let statuses = |init: bool| -> Vec<Value> {
-            let some = self.containers.iter().filter(|c| c.init == init);
+            let some = self
+                .containers
+                .iter()
+                .filter(|c| (c.role != Role::Main) == init);
             some.map(|c| c.render(&own)).collect()
         };
         status.insert("containerStatuses".to_owned(), statuses(false).into());
-        if self.containers.iter().any(|c| c.init) {
+        if self.containers.iter().any(|c| c.role != Role::Main) {
             status.insert("initContainerStatuses".to_owned(), statuses(true).into());
         }
         status
@@ -189,8 +205,9 @@ impl PodState {
         if let Some(end) = self.end {
             return end;
         }
-        let is_up =
-            |c: &Container| !c.init && (!matches!(c.run, Run::Waiting(..)) || c.restarts > 0);
+        let is_up = |c: &Container| {
+            c.role == Role::Main && (!matches!(c.run, Run::Waiting(..)) || c.restarts > 0)
+        };
         if self.containers.iter().any(is_up) {
             "Running"
         } else {
@@ -200,7 +217,7 @@ impl PodState {
 
     /// Names of the containers that must be ready and are not.
     pub fn unready(&self) -> Vec<&str> {
-        let counts = |c: &&Container| (!c.init || c.sidecar) && !c.ready;
+        let counts = |c: &&Container| c.role != Role::Init && !c.ready;
         let some = self.containers.iter().filter(counts);
         some.map(|c| c.name.as_str()).collect()
     }
@@ -208,8 +225,8 @@ impl PodState {
     /// Names of the init containers that have not done their part.
     fn incomplete(&self) -> Vec<&str> {
         let lacks = |c: &&Container| match &c.run {
-            _ if !c.init => false,
-            _ if c.sidecar => !c.started && self.end.is_none(),
+            _ if c.role == Role::Main => false,
+            _ if c.role == Role::Sidecar => !c.started && self.end.is_none(),
             Run::Ended { code, .. } => *code != 0,
             _ => true,
         };
@@ -332,12 +349,13 @@ fn run_json(run: &Run) -> Value {
 /// 64 hexadecimal digits that follow from a text.
 fn hex(text: &str) -> String {
     let mut number = fnv64(text);
-    (0..4)
+    let parts: Vec<String> = (0..4)
         .map(|_| {
             number = mix(number.wrapping_add(0x9e37_79b9_7f4a_7c15));
             format!("{number:016x}")
         })
-        .collect()
+        .collect();
+    parts.concat()
 }
 
 #[cfg(test)]

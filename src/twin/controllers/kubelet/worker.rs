@@ -15,7 +15,7 @@ use super::super::events::Event;
 use super::super::objects::{array, controller, deleting, name, namespace, text, uid};
 use super::super::pods::is_finished;
 use super::fault::{self, Fault};
-use super::state::{PROXY, PodState, Run};
+use super::state::{PROXY, PodState, Role, Run};
 use super::{NAME, Sight};
 
 /// Images and containers (init containers included).
@@ -105,13 +105,13 @@ impl Worker {
     async fn run_inits(&mut self) -> Result<(), Leaving> {
         let slice = self.slice();
         for index in 0..self.state.containers.len() {
-            if !self.state.containers[index].init {
+            if self.state.containers[index].role == Role::Main {
                 continue;
             }
             self.pause(slice).await?;
             self.start(index).await;
             let container = &self.state.containers[index];
-            if !container.sidecar {
+            if container.role == Role::Init {
                 let now = self.ctx.now();
                 self.state.finish(index, 0, &now);
                 self.write();
@@ -135,7 +135,12 @@ impl Worker {
 
     /// The part of [`START`] that each init container takes, and what comes after them.
     fn slice(&self) -> Duration {
-        let inits = self.state.containers.iter().filter(|c| c.init).count();
+        let inits = self
+            .state
+            .containers
+            .iter()
+            .filter(|c| c.role != Role::Main)
+            .count();
         START / u32::try_from(inits + 1).unwrap_or(1)
     }
 
@@ -215,7 +220,7 @@ impl Worker {
             .state
             .containers
             .iter()
-            .any(|c| !c.init && c.name == PROXY);
+            .any(|c| c.role == Role::Main && c.name == PROXY);
         for index in self.state.mains() {
             if self.state.containers[index].name != PROXY {
                 self.state.finish(index, 0, &now);
@@ -245,7 +250,7 @@ impl Worker {
             .await;
             let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {first}");
             self.state.back_off(index, "ImagePullBackOff", &message);
-            if self.state.containers[index].init {
+            if self.state.containers[index].role != Role::Main {
                 break;
             }
         }

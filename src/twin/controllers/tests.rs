@@ -1,1 +1,0 @@
-//! Rollouts, watched change by change.

@@ -1,0 +1,298 @@
+use super::*;
+
+/// Rolls a Deployment over to another image and checks the limits at each moment.
+async fn roll_within_limits(
+    speed: f64,
+    replicas: i64,
+    surge: Value,
+    unavailable: Value,
+    limits: (usize, usize),
+) {
+    let world = World::new(speed).await;
+    world.create("services", service("web")).await;
+    world
+        .create(
+            "deployments.apps",
+            deployment("web", replicas, &surge, &unavailable),
+        )
+        .await;
+    world.until("web is up", |k| rolled_out(k, "web")).await;
+    let begun = world.version();
+    world.edit("deployments.apps", "web", |d| set_image(d, "app:2"));
+    world
+        .until("web is rolled", |k| {
+            rolled_out(k, "web") && k.list("pods", None).len() == usize::try_from(replicas).unwrap()
+        })
+        .await;
+    let (most, least) = limits;
+    let mut moments = 0;
+    world.replay(begun, |pods| {
+        let (active, serving) = counts(pods);
+        assert!(active <= most, "{active} pods where {most} are allowed");
+        assert!(serving >= least, "{serving} pods serve where {least} must");
+        moments += 1;
+    });
+    assert!(moments > 5);
+    assert!(
+        world
+            .pods()
+            .iter()
+            .all(|p| p["spec"]["containers"][0]["image"] == "app:2")
+    );
+    let sweeps = world.mesh.sweeps.load(Ordering::SeqCst);
+    assert!(
+        sweeps >= 3 * usize::try_from(replicas).unwrap(),
+        "{sweeps} sweeps"
+    );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_update_keeps_its_limits_at_every_moment() {
+    roll_within_limits(100.0, 5, json!("25%"), json!("25%"), (7, 4)).await;
+    roll_within_limits(100.0, 3, json!(0), json!(1), (3, 2)).await;
+    roll_within_limits(100.0, 4, json!(2), json!(0), (6, 4)).await;
+    roll_within_limits(100.0, 1, json!("25%"), json!("25%"), (2, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_hold_at_a_thousand_times_the_speed() {
+    for _ in 0..5 {
+        roll_within_limits(1000.0, 4, json!(1), json!(1), (5, 3)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recreation_never_mixes_old_and_new() {
+    let world = World::new(200.0).await;
+    let mut d = deployment("web", 3, &json!(1), &json!(0));
+    d["spec"]["strategy"] = json!({"type": "Recreate"});
+    world.create("deployments.apps", d).await;
+    world.until("web is up", |k| rolled_out(k, "web")).await;
+    world.edit("deployments.apps", "web", |d| set_image(d, "app:2"));
+    world
+        .until("web is rolled", |k| {
+            rolled_out(k, "web")
+                && k.list("pods", None)
+                    .iter()
+                    .all(|p| p["spec"]["containers"][0]["image"] == "app:2")
+        })
+        .await;
+    world.replay(0, |pods| {
+        let images: std::collections::BTreeSet<String> = pods
+            .values()
+            .map(|p| p["spec"]["containers"][0]["image"].to_string())
+            .collect();
+        assert!(images.len() <= 1, "{images:?}");
+    });
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revisions_count_up_and_an_undo_renumbers() {
+    let world = World::new(500.0).await;
+    world
+        .create(
+            "deployments.apps",
+            deployment("web", 1, &json!(1), &json!(0)),
+        )
+        .await;
+    world.until("web is up", |k| rolled_out(k, "web")).await;
+    for image in ["app:2", "app:1"] {
+        world.edit("deployments.apps", "web", |d| set_image(d, image));
+        world.until("web is rolled", |k| rolled_out(k, "web")).await;
+    }
+    let note = |o: &Value, key: &str| {
+        o["metadata"]["annotations"][format!("deployment.kubernetes.io/{key}")].clone()
+    };
+    world
+        .until("the revision is written", |k| {
+            note(
+                &k.get("deployments.apps", "shop", "web").unwrap(),
+                "revision",
+            ) == "3"
+        })
+        .await;
+    let mut sets: Vec<(Value, Value)> = world
+        .kube
+        .list("replicasets.apps", Some("shop"))
+        .iter()
+        .map(|rs| (note(rs, "revision"), note(rs, "revision-history")))
+        .collect();
+    sets.sort_by_key(|(revision, _)| revision.to_string());
+    assert_eq!(sets, [(json!("2"), Value::Null), (json!("3"), json!("1"))]);
+    let reason = super::super::objects::condition_reason(
+        &world.get("deployments.apps", "web"),
+        "Progressing",
+    )
+    .to_owned();
+    assert_eq!(reason, "NewReplicaSetAvailable");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_replica_sets_beyond_the_limit_go() {
+    let world = World::new(1000.0).await;
+    let mut d = deployment("web", 1, &json!(1), &json!(0));
+    d["spec"]["revisionHistoryLimit"] = 1.into();
+    world.create("deployments.apps", d).await;
+    world.until("web is up", |k| rolled_out(k, "web")).await;
+    for image in ["app:2", "app:3", "app:4"] {
+        world.edit("deployments.apps", "web", |d| set_image(d, image));
+        world.until("web is rolled", |k| rolled_out(k, "web")).await;
+    }
+    world
+        .until("two are left", |k| {
+            k.list("replicasets.apps", None).len() == 2
+        })
+        .await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scaling_in_the_middle_of_a_rollout_ends_well() {
+    let world = World::new(100.0).await;
+    world
+        .create(
+            "deployments.apps",
+            deployment("web", 4, &json!(2), &json!(1)),
+        )
+        .await;
+    world.until("web is up", |k| rolled_out(k, "web")).await;
+    world.edit("deployments.apps", "web", |d| set_image(d, "app:2"));
+    world
+        .until("two sets are active", |k| {
+            k.list("replicasets.apps", None)
+                .iter()
+                .filter(|rs| int(rs, "/status/replicas") > 0)
+                .count()
+                == 2
+        })
+        .await;
+    world.edit("deployments.apps", "web", |d| {
+        d["spec"]["replicas"] = 7.into();
+    });
+    world.until("web is rolled", |k| rolled_out(k, "web")).await;
+    world.edit("deployments.apps", "web", |d| {
+        d["spec"]["replicas"] = 0.into();
+    });
+    world
+        .until("all are gone", |k| k.list("pods", None).is_empty())
+        .await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_deployment_is_scaled_but_not_rolled() {
+    let world = World::new(500.0).await;
+    world
+        .create(
+            "deployments.apps",
+            deployment("web", 1, &json!(1), &json!(0)),
+        )
+        .await;
+    world.until("web is up", |k| rolled_out(k, "web")).await;
+    world.edit("deployments.apps", "web", |d| {
+        d["spec"]["paused"] = true.into();
+        d["spec"]["replicas"] = 2.into();
+        set_image(d, "app:2");
+    });
+    world
+        .until("web is scaled", |k| {
+            int(
+                &k.get("deployments.apps", "shop", "web").unwrap(),
+                "/status/availableReplicas",
+            ) == 2
+        })
+        .await;
+    assert_eq!(world.kube.list("replicasets.apps", None).len(), 1);
+    world.edit("deployments.apps", "web", |d| {
+        d["spec"].as_object_mut().unwrap().remove("paused");
+    });
+    world.until("web is rolled", |k| rolled_out(k, "web")).await;
+    assert_eq!(world.kube.list("replicasets.apps", None).len(), 2);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_that_cannot_be_scheduled_exceeds_its_deadline() {
+    let world = World::new(10.0).await;
+    let mut d = deployment("web", 1, &json!(1), &json!(0));
+    d["spec"]["progressDeadlineSeconds"] = 3.into();
+    d["spec"]["template"]["spec"]["nodeSelector"] = json!({"no.such/node": "x"});
+    world.create("deployments.apps", d).await;
+    world
+        .until("the deadline has passed", |k| {
+            let d = k.get("deployments.apps", "shop", "web").unwrap();
+            super::super::objects::condition_reason(&d, "Progressing") == "ProgressDeadlineExceeded"
+        })
+        .await;
+    let pod = &world.pods()[0];
+    assert_eq!(
+        pod["status"]["phase"].as_str().unwrap_or("Pending"),
+        "Pending"
+    );
+    let reason = super::super::objects::condition_reason(pod, "PodScheduled").to_owned();
+    assert_eq!(reason, "Unschedulable");
+    world.edit("deployments.apps", "web", |d| {
+        d["spec"]["template"]["spec"]
+            .as_object_mut()
+            .unwrap()
+            .remove("nodeSelector");
+    });
+    world.until("web is up", |k| rolled_out(k, "web")).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_count_as_available_after_their_minimum_of_readiness() {
+    let world = World::new(100.0).await;
+    let mut d = deployment("web", 1, &json!(1), &json!(0));
+    d["spec"]["minReadySeconds"] = 50.into();
+    world.create("deployments.apps", d).await;
+    let ready = |k: &Kube, key: &str| {
+        int(
+            &k.get("deployments.apps", "shop", "web").unwrap()["status"],
+            key,
+        ) == 1
+    };
+    world
+        .until("it is ready", |k| ready(k, "/readyReplicas"))
+        .await;
+    let begun = std::time::Instant::now();
+    assert!(!ready(&world.kube, "/availableReplicas"));
+    world
+        .until("it is available", |k| ready(k, "/availableReplicas"))
+        .await;
+    assert!(
+        begun.elapsed() > Duration::from_millis(300),
+        "{:?}",
+        begun.elapsed()
+    );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_seed_gives_the_same_names() {
+    let mut runs = Vec::new();
+    for seed in [7, 7, 8] {
+        let world = World::seeded(500.0, seed).await;
+        world
+            .create(
+                "deployments.apps",
+                deployment("web", 3, &json!(1), &json!(0)),
+            )
+            .await;
+        world.until("web is up", |k| rolled_out(k, "web")).await;
+        runs.push(
+            world
+                .pods()
+                .iter()
+                .map(|p| name(p).to_owned())
+                .collect::<Vec<_>>(),
+        );
+        world.end().await;
+    }
+    assert_eq!(runs[0], runs[1]);
+    assert_ne!(runs[0], runs[2]);
+}
