@@ -36,6 +36,7 @@ pub struct HostWords;
 impl Words for HostWords {
     fn register(&self, engine: &mut rhai::Engine) {
         ask::register(engine);
+        cert::register(engine);
         cluster::register(engine);
         data::register(engine);
         flow::register(engine);

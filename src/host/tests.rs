@@ -138,7 +138,7 @@ fn examples_of_words_that_need_no_cluster_hold() {
     );
     let mut seen = 0;
     for word in engine.unwrap().metadata() {
-        let here = ["ask", "data", "fs", "http", "log", "shell", "time"];
+        let here = ["ask", "cert", "data", "fs", "http", "log", "shell", "time"];
         let is_here = match &word.module {
             Some(module) => here.contains(&module.as_str()),
             None => !word.doc.is_empty() && !word.doc.contains("cluster::"),
@@ -387,4 +387,61 @@ fn options_that_do_not_exist_are_refused() {
     let failure = run("shell::run([\"true\"], #{ timeot: 1 })").unwrap_err();
     assert_eq!(failure.message, "`shell::run` has no option `timeot`");
     assert_eq!(failure.hint.as_deref(), Some("did you mean `timeout`?"));
+}
+
+#[test]
+fn certificates_in_scripts_are_judged_by_signature() {
+    use crate::pki::SpiffeId;
+    use crate::pki::mint::{Authority, CaSpec, LeafSpec};
+    use secrecy::ExposeSecret;
+
+    let now = jiff::Timestamp::now();
+    let ca = || Authority::self_signed(&CaSpec::istio("cluster.local", now)).unwrap();
+    let (old, new) = (ca(), ca());
+    let id = SpiffeId::new("cluster.local", "shop", "front");
+    let (leaf, key) = new.issue(&LeafSpec::workload(&id, now)).unwrap();
+    let script = format!(
+        "let leaf = `{}`; let old = `{}`; let fresh = `{}`; let key = `{}`;",
+        leaf.pem(),
+        old.cert().pem(),
+        new.cert().pem(),
+        key.pem().expose_secret(),
+    );
+    let body = r#"
+        assert(cert::accepts([old, fresh], leaf).ok, "one of the two");
+        assert(cert::accepts(fresh, [leaf, old, fresh]).path.len == 2, "leaf and root");
+        let answer = cert::accepts(old, leaf);
+        assert(!answer.ok && answer.reason.contains("was not signed by that CA's key"), answer.reason);
+        let signer = cert::signer([leaf, old, fresh], #{ OLD: old, NEW: fresh });
+        assert(signer.ca == "NEW" && signer.verdict == "by", signer.reason);
+        assert(cert::signer([leaf, fresh], #{ OLD: old }).verdict == "foreign", "another root of that name");
+        assert(cert::signer(leaf, #{ OLD: old }).verdict == "broken", "the name, not the key");
+        let trust = cert::trusts(old + fresh, fresh);
+        assert(trust.trusted && trust.verdict == "yes", trust.reason);
+        assert(cert::trusts(old, fresh).verdict == "no", "the name is not the CA");
+        assert(cert::key_matches(key, leaf) && !cert::key_matches(key, fresh), "the leaf's key");
+        assert(cert::parse(leaf).spiffe_id == "spiffe://cluster.local/ns/shop/sa/front", "its name");
+        let seconds = cert::expires_in(leaf);
+        assert(seconds > 86000.0 && seconds < 86401.0, `${seconds}`);
+        assert(cert::same(old + fresh, cert::bundle([fresh, old])), "sets");
+    "#;
+    run(&(script + body)).unwrap();
+
+    let error = |text: &str| run(text).unwrap_err();
+    let failure = error("cert::parse(cert::mesh_ca_root() + cert::mesh_ca_root())");
+    assert_eq!(
+        failure.message,
+        "`cert::parse` takes one certificate, not 2"
+    );
+    let failure = error("cert::bundle([1])");
+    assert_eq!(
+        failure.message,
+        "`cert::bundle` takes certificates, not i64"
+    );
+    let failure = error("cert::same(cert::mesh_ca_root(), \"nothing\")");
+    assert_eq!(
+        failure.message,
+        "`cert::same`: PEM block 1: the text has no PEM block"
+    );
+    assert!(failure.hint.unwrap().contains("`cert::read`"));
 }
