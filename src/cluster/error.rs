@@ -329,7 +329,7 @@ pub enum ClusterError {
 
 impl ClusterError {
     /// Whose the fault is, as the script language names it: `cluster`, `environment`, `refused`,
-    /// `script` or `interrupted`.
+    /// `script`, `usage` or `interrupted`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::BadRequest { .. } | Self::Namespace { .. } | Self::UnknownKind { .. } => "script",

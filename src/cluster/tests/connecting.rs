@@ -91,7 +91,7 @@ async fn an_unknown_context_lists_the_known_ones() {
                 "kubeconfig `{shown}` has no context `gke_prdo`; it has `gke_prod`, `gke_test`"
             ),
             Some("did you mean `gke_prod`?".into()),
-            "environment"
+            "usage"
         )
     );
     assert_eq!(
@@ -99,7 +99,7 @@ async fn an_unknown_context_lists_the_known_ones() {
         (
             format!("kubeconfig `{shown}` has no current context; it has `gke_prod`, `gke_test`"),
             Some("give one of them with --context".into()),
-            "environment"
+            "usage"
         )
     );
     let (message, ..) = error_of(Some("gke_test")).await;
