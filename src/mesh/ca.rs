@@ -26,8 +26,8 @@ pub async fn find(cluster: &Cluster, given: &[NamedCa]) -> Result<Vec<NamedCa>, 
         });
     }
     if !all.iter().any(|ca| ca.name == names::CITADEL) {
-        let roots = match record::root_at_start(cluster).await? {
-            Some(roots) => roots,
+        let roots = match record::start(cluster).await? {
+            Some(start) => start.roots,
             None => running_root(cluster).await?,
         };
         all.insert(

@@ -11,20 +11,33 @@ use crate::pki::{Bundle, certs_from_pem};
 
 /// The ConfigMap in [`names::ISTIO_SYSTEM`].
 pub const CONFIG_MAP: &str = "rootshift";
-/// Key with the roots that the control plane signed with when the migration started (PEM).
-pub const ROOT_AT_START: &str = "root-at-start.pem";
 /// Annotation on a namespace: how it was injected before, as `LABEL=VALUE`.
 pub const PREVIOUS_INJECTION: &str = "rootshift.dev/previous-injection";
 
-/// The roots recorded at the start, if a migration was ever started here.
-pub async fn root_at_start(cluster: &Cluster) -> Result<Option<Bundle>, MeshError> {
+/// Key with the roots that the control plane signed with when the migration started (PEM).
+const ROOT_AT_START: &str = "root-at-start.pem";
+/// Key with the revisions that were in use then, separated by spaces.
+const REVISIONS_AT_START: &str = "revisions-at-start";
+
+/// The mesh as it was when the migration started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// The roots that the control plane signed with.
+    pub roots: Bundle,
+    /// The revisions that proxies or namespaces used.
+    pub revisions: Vec<String>,
+}
+
+/// What was recorded, if a migration was ever started here.
+///
+/// # Errors
+/// A record that somebody damaged: guessing another start would make the old root unfindable.
+pub async fn start(cluster: &Cluster) -> Result<Option<Start>, MeshError> {
     let kind = cluster.kind("configmaps").await?;
-    let Some(found) = cluster
+    let found = cluster
         .get(&kind, Some(names::ISTIO_SYSTEM), CONFIG_MAP)
-        .await?
-    else {
-        return Ok(None);
-    };
+        .await?;
+    let Some(found) = found else { return Ok(None) };
     let Some(text) = found.value()["data"][ROOT_AT_START].as_str() else {
         return Ok(None);
     };
@@ -38,12 +51,18 @@ pub async fn root_at_start(cluster: &Cluster) -> Result<Option<Bundle>, MeshErro
             reason: "holds something that is not a certificate".into(),
         });
     }
-    Ok(Some(Bundle::from_certs(certs)))
+    let revisions = found.value()["data"][REVISIONS_AT_START]
+        .as_str()
+        .unwrap_or_default();
+    Ok(Some(Start {
+        roots: Bundle::from_certs(certs),
+        revisions: revisions.split_whitespace().map(str::to_owned).collect(),
+    }))
 }
 
-/// Records the roots at the start. Never overwrites: the first record is the truth.
-pub async fn record_root(cluster: &Cluster, roots: &Bundle) -> Result<Option<Written>, MeshError> {
-    if root_at_start(cluster).await?.is_some() {
+/// Records the start. Never overwrites: the first record is the truth.
+pub async fn record(cluster: &Cluster, now: &Start) -> Result<Option<Written>, MeshError> {
+    if start(cluster).await?.is_some() {
         return Ok(None);
     }
     let written = cluster
@@ -51,7 +70,10 @@ pub async fn record_root(cluster: &Cluster, roots: &Bundle) -> Result<Option<Wri
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": CONFIG_MAP, "namespace": names::ISTIO_SYSTEM},
-            "data": {ROOT_AT_START: roots.pem()},
+            "data": {
+                ROOT_AT_START: now.roots.pem(),
+                REVISIONS_AT_START: now.revisions.join(" "),
+            },
         }))
         .await?;
     Ok(Some(written))

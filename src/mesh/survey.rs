@@ -159,6 +159,23 @@ impl Survey {
         proxies.chain(pods).collect()
     }
 
+    /// The revisions that proxies are of or that namespaces ask for.
+    pub fn revisions_in_use(&self) -> Vec<String> {
+        let of_proxies = self
+            .proxies
+            .iter()
+            .map(|p| p.pod().revision.clone().unwrap_or_else(|| "default".into()));
+        let none = Labels::new();
+        let asked = self.namespaces.iter().filter_map(|(name, labels)| {
+            match self.injection.injector(name, labels, &none) {
+                Injector::Revision(revision) => Some(revision),
+                Injector::Nobody | Injector::Several(_) => None,
+            }
+        });
+        let all: BTreeSet<String> = of_proxies.chain(asked).collect();
+        all.into_iter().collect()
+    }
+
     /// Namespaces that have a proxy or whose labels ask for injection.
     pub fn meshed_namespaces(&self) -> BTreeSet<String> {
         let mut all: BTreeSet<String> = self

@@ -56,9 +56,9 @@ fn the_default_twin_is_migrated_and_the_old_ca_retired_without_a_failed_handshak
 
     let summary = &finished["summary"];
     assert_eq!(summary["failing_pairs"], Value::Array(Vec::new()));
-    let signers: Vec<&String> = summary["signers"].as_object().unwrap().keys().collect();
+    let signers: Vec<&String> = summary["signed_by"].as_object().unwrap().keys().collect();
     assert_eq!(signers, ["MESHCA"], "{summary}");
-    let roots: Vec<&String> = summary["roots"].as_object().unwrap().keys().collect();
+    let roots: Vec<&String> = summary["trusts"].as_object().unwrap().keys().collect();
     assert!(
         roots.iter().all(|r| r.starts_with("MESHCA a new root ")),
         "the third root is named: {roots:?}"
@@ -90,7 +90,7 @@ fn by_default_it_stops_before_the_old_ca_is_retired() {
         .code(0);
     let steps = names(&ran.events(), "step_started");
     assert!(!steps.iter().any(|s| s.starts_with("phase 3")), "{steps:?}");
-    let roots: Vec<String> = ran.finished()["summary"]["roots"]
+    let roots: Vec<String> = ran.finished()["summary"]["trusts"]
         .as_object()
         .unwrap()
         .keys()

@@ -19,6 +19,7 @@ use crate::cluster::{Cluster, Refusal};
 use crate::effect::files;
 use crate::engine::kit::{self, Reply};
 use crate::engine::{Failure, FailureKind};
+use crate::mesh::effect::Effect;
 use crate::mesh::gate::{self, Finding, Gate, View};
 use crate::mesh::injection::{Injector, Labels};
 use crate::mesh::matrix::Matrix;
@@ -257,9 +258,10 @@ mod words {
 
     /// The trust matrix as it is: `#{classes, failing, pairs}`.
     ///
-    /// `classes` are maps of `class`, `signer`, `trust_domain`, `roots`, `accepts`, `workloads`, and
-    /// one field for each class as a server: `yes`, `no`, `unknown` or `-`; `failing` names each
-    /// pair of workloads that cannot talk, with the side that refuses and why.
+    /// `classes` is a table `#{columns, rows}`: what each class of proxies shows, trusts and accepts,
+    /// who is in it, and whether it can call each class (`yes`, `no`, `unknown`, or `-` for what is
+    /// no server); `failing` names each pair of workloads that cannot talk, with the side that
+    /// refuses and why; `pairs` is how many ordered pairs were judged.
     ///
     /// ```rhai
     /// let matrix = mesh::connect().matrix();
@@ -307,8 +309,8 @@ mod words {
         Ok(held.is_some_and(|(_, held)| held.certs().any(|c| roots.contains(c))))
     }
 
-    /// Records on the cluster which roots the control plane signed with at the start; a record that
-    /// is there already stays as it is.
+    /// Records on the cluster which roots the control plane signs with and which revisions are in
+    /// use; a record that is there already stays as it is.
     ///
     /// ```rhai
     /// let m = mesh::connect();
@@ -317,9 +319,29 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn record_start(mesh: &mut Mesh) -> Reply<()> {
-        let roots = super::named(mesh, names::CITADEL)?;
-        mesh.wait(record::record_root(&mesh.cluster, &roots))?;
+        let view = mesh.view()?;
+        let start = record::Start {
+            roots: super::named(mesh, names::CITADEL)?,
+            revisions: view.survey.revisions_in_use(),
+        };
+        mesh.wait(record::record(&mesh.cluster, &start))?;
         Ok(())
+    }
+
+    /// The revisions that were in use when the migration started, as recorded then; those in use now
+    /// where nothing was recorded.
+    ///
+    /// ```rhai
+    /// assert(mesh::connect().revisions_at_start() == ["default"], "of a mesh that was not touched");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn revisions_at_start(mesh: &mut Mesh) -> Reply<Array> {
+        let recorded = mesh.wait(record::start(&mesh.cluster))?;
+        let revisions = match recorded {
+            Some(start) => start.revisions,
+            None => mesh.view()?.survey.revisions_in_use(),
+        };
+        Ok(revisions.into_iter().map(Dynamic::from).collect())
     }
 
     /// Records on a namespace how it was injected before it was moved; a record stays as it is.
@@ -344,7 +366,7 @@ mod words {
     /// Copies a secret of `istio-system` into a file that only its owner may read, and reads it back.
     ///
     /// - `name`: the secret.
-    /// - `directory`: an existing directory.
+    /// - `directory`: where; it is made, for its owner only, if it is not there.
     ///
     /// Answers the path, or `()` if there is no such secret. Throws `environment` if the file cannot
     /// be written. An existing copy is not overwritten; another name is taken.
@@ -485,6 +507,35 @@ mod words {
         mesh.ask(gate::ROOT_GONE, &findings)
     }
 
+    /// Asks, before anything is deleted, the gates that guard the deletion of a secret of
+    /// `istio-system`: whether certificates depend on it (RS201), and whether istiod would make a new
+    /// root without it (RS202).
+    ///
+    /// - `name`: `cacerts` or `istio-ca-secret`.
+    ///
+    /// Throws `refused` with the evidence.
+    ///
+    /// ```rhai
+    /// let refusal = ();
+    /// try { mesh::connect().foresee_deletion("istio-ca-secret"); } catch (e) { refusal = e; }
+    /// assert(refusal.code == "RS201", "the certificates in use are signed with it");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn foresee_deletion(mesh: &mut Mesh, name: &str) -> Reply<()> {
+        let effect = Effect::CaSecret {
+            name: name.to_owned(),
+            after: None,
+        };
+        let findings = mesh.wait(gate::review(
+            &mesh.cluster,
+            mesh.world.cas(),
+            &effect,
+            &mesh.options,
+        ))?;
+        let settled = mesh.world.gatekeeper().settle(&findings);
+        settled.map_err(|refusal| kit::fail(refused(&refusal)))
+    }
+
     /// Lets gate RS202 pass: istiod may make a new root of its own when it starts next.
     ///
     /// - `reason`: who decided so, recorded with the gate.
@@ -571,6 +622,7 @@ fn back_up(secret: &serde_json::Value, directory: &Path, name: &str) -> Reply<St
         )))
     };
     let text = serde_saphyr::to_string(secret).map_err(|e| broken(e.to_string()))?;
+    files::create_dir(directory).map_err(|e| broken(e.to_string()))?;
     let mut path = directory.join(format!("{name}.yaml"));
     let mut copy = 1;
     while path.exists() {

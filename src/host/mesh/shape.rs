@@ -2,7 +2,7 @@
 
 use rhai::{Array, Dynamic, Map};
 
-use crate::mesh::matrix::{Class, Matrix, Talk, signer_name};
+use crate::mesh::matrix::{Matrix, Talk, signer_name};
 use crate::mesh::pods::Workload;
 use crate::mesh::revision::{CaEndpoint, Revision};
 use crate::mesh::survey::{Proxy, Survey, Unjudged};
@@ -142,27 +142,52 @@ pub(super) fn behind(survey: &Survey, namespace: &str, wanted: &[String]) -> Arr
         .collect()
 }
 
+/// The matrix as the report shows it: `classes` is a table, a row for each class as the client.
 pub(super) fn matrix(matrix: &Matrix) -> Map {
     let label =
         |index: usize| char::from(b'A' + u8::try_from(index.min(25)).unwrap_or(25)).to_string();
-    let classes: Array = matrix
+    let named = [
+        "class",
+        "signed by",
+        "trust domain",
+        "trusts",
+        "accepts names",
+        "workloads",
+    ];
+    let columns = named.into_iter().map(str::to_owned);
+    let servers = (0..matrix.classes.len()).map(|server| format!("to {}", label(server)));
+    let rows: Array = matrix
         .classes
         .iter()
         .enumerate()
         .map(|(index, class)| {
-            let mut row = self::class(class);
-            row.insert("class".into(), label(index).into());
-            for (server, talk) in matrix.cells[index].iter().enumerate() {
-                row.insert(
-                    format!("to {}", label(server)).into(),
-                    word(talk.as_ref()).into(),
-                );
-            }
-            row.into()
+            let of_class = [
+                label(index),
+                class.signer.clone(),
+                class.trust_domain.clone(),
+                class.roots.join(" "),
+                class.accepts.join(" "),
+                class
+                    .workloads
+                    .iter()
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            ];
+            let talks = matrix.cells[index]
+                .iter()
+                .map(|talk| word(talk.as_ref()).to_owned());
+            list(of_class.into_iter().chain(talks))
         })
         .collect();
+    let table: Map = [
+        ("columns".into(), list(columns.chain(servers))),
+        ("rows".into(), rows.into()),
+    ]
+    .into_iter()
+    .collect();
     [
-        ("classes".into(), classes.into()),
+        ("classes".into(), table.into()),
         (
             "failing".into(),
             list(matrix.failing.iter().map(ToString::to_string)),
@@ -170,27 +195,6 @@ pub(super) fn matrix(matrix: &Matrix) -> Map {
         (
             "pairs".into(),
             i64::try_from(matrix.pairs).unwrap_or(i64::MAX).into(),
-        ),
-    ]
-    .into_iter()
-    .collect()
-}
-
-fn class(class: &Class) -> Map {
-    [
-        ("signer".into(), class.signer.clone().into()),
-        ("trust_domain".into(), class.trust_domain.clone().into()),
-        ("roots".into(), class.roots.join(" ").into()),
-        ("accepts".into(), class.accepts.join(" ").into()),
-        (
-            "workloads".into(),
-            class
-                .workloads
-                .iter()
-                .cloned()
-                .collect::<Vec<_>>()
-                .join(" ")
-                .into(),
         ),
     ]
     .into_iter()
