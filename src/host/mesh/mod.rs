@@ -4,6 +4,7 @@
 //! age. Questions answer with plain maps; checks answer nothing when they pass and throw a refusal
 //! with its evidence when they do not.
 
+mod keep;
 mod shape;
 
 use std::path::Path;
@@ -16,7 +17,6 @@ use serde::Deserialize;
 
 use super::world::World;
 use crate::cluster::{Cluster, Refusal};
-use crate::effect::files;
 use crate::engine::kit::{self, Reply};
 use crate::engine::{Failure, FailureKind};
 use crate::mesh::effect::Effect;
@@ -357,7 +357,7 @@ mod words {
     pub fn remember_injection(mesh: &mut Mesh, namespace: &str) -> Reply<()> {
         let cluster = mesh.cluster.clone();
         mesh.world.wait(async {
-            super::remember(&cluster, namespace)
+            super::keep::remember(&cluster, namespace)
                 .await
                 .map_err(Failure::from)
         })
@@ -385,7 +385,7 @@ mod words {
         let Some(secret) = secret else {
             return Ok(Dynamic::UNIT);
         };
-        super::back_up(secret.value(), Path::new(directory), name).map(Dynamic::from)
+        super::keep::back_up(secret.value(), Path::new(directory), name).map(Dynamic::from)
     }
 
     /// The API server, context and kubeconfig of the mesh's cluster: `#{context, server, kubeconfig}`,
@@ -590,58 +590,4 @@ fn named(mesh: &Mesh, name: &str) -> Reply<Bundle> {
                 )),
             )
         })
-}
-
-async fn remember(cluster: &Cluster, namespace: &str) -> Result<(), crate::cluster::ClusterError> {
-    let kind = cluster.kind("namespaces").await?;
-    let Some(found) = cluster.get(&kind, None, namespace).await? else {
-        return Ok(());
-    };
-    if found.annotations().contains_key(record::PREVIOUS_INJECTION) {
-        return Ok(());
-    }
-    let was: Vec<String> = [names::INJECTION, names::REV]
-        .iter()
-        .filter_map(|key| {
-            found
-                .labels()
-                .get(*key)
-                .map(|value| format!("{key}={value}"))
-        })
-        .collect();
-    let note = [(record::PREVIOUS_INJECTION.to_owned(), Some(was.join(",")))].into();
-    cluster.annotate(&kind, None, namespace, &note).await?;
-    Ok(())
-}
-
-/// Writes a secret as YAML, 0600, beside copies that are there, and compares what was written.
-fn back_up(secret: &serde_json::Value, directory: &Path, name: &str) -> Reply<String> {
-    let broken = |reason: String| {
-        kit::fail(Failure::environment(format!(
-            "backup of secret `{name}`: {reason}"
-        )))
-    };
-    let text = serde_saphyr::to_string(secret).map_err(|e| broken(e.to_string()))?;
-    files::create_dir(directory).map_err(|e| broken(e.to_string()))?;
-    let mut path = directory.join(format!("{name}.yaml"));
-    let mut copy = 1;
-    while path.exists() {
-        if std::fs::read_to_string(&path).is_ok_and(|held| held == text) {
-            return Ok(path.display().to_string());
-        }
-        copy += 1;
-        path = directory.join(format!("{name}-{copy}.yaml"));
-    }
-    files::write_private(&path, &text).map_err(|e| broken(e.to_string()))?;
-    let held = files::read_text(&path).map_err(|e| broken(e.to_string()))?;
-    let same =
-        serde_saphyr::from_str::<serde_json::Value>(&held).is_ok_and(|value| value == *secret);
-    if same {
-        Ok(path.display().to_string())
-    } else {
-        Err(broken(format!(
-            "`{}` does not read back as it was",
-            path.display()
-        )))
-    }
 }
