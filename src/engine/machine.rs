@@ -1,5 +1,6 @@
 //! [`Engine`]: Rhai, set up, and the two ways to evaluate with it.
 
+use super::calls::{Calls, Tag};
 use super::cancel::Cancel;
 use super::diagnostic::Diagnostic;
 use super::docs::{self, WordDoc};
@@ -23,6 +24,7 @@ pub struct Engine {
     pub(super) sources: Sources,
     pub(super) limits: Limits,
     pub(super) cancel: Cancel,
+    pub(super) calls: Calls,
     modules: Modules,
     words: OnceLock<Vec<WordDoc>>,
 }
@@ -54,18 +56,27 @@ impl Engine {
         rhai.set_max_map_size(limits.map_size);
         rhai.set_max_modules(limits.modules);
         rhai.disable_symbol("eval");
-        rhai.set_default_tag(tag);
+        let calls = Calls::default();
+        rhai.set_default_tag(Dynamic::from(Tag {
+            world: tag,
+            calls: calls.clone(),
+        }));
         rhai.set_module_resolver(Resolver::new(modules.clone(), sources.clone()));
         let token = cancel.clone();
-        rhai.on_progress(move |operations| token.tick(operations).map(Dynamic::from));
+        let running = calls.clone();
+        rhai.on_progress(move |operations| {
+            running.clear();
+            token.tick(operations).map(Dynamic::from)
+        });
         kit::register_view(&mut rhai);
-        syntax::register(&mut rhai, &cancel, observer)
+        syntax::register(&mut rhai, &cancel, &calls, observer)
             .map_err(|error| Failure::bug(format!("custom syntax: {error}")))?;
         words.register(&mut rhai);
         Ok(Engine {
             rhai,
             sources,
             limits,
+            calls,
             cancel,
             modules,
             words: OnceLock::new(),
@@ -121,7 +132,7 @@ impl Engine {
     ) -> Result<Value, Diagnostic> {
         let engine = self.clone();
         self.on_thread(move || {
-            let result = engine.evaluate(&program, &params);
+            let result = engine.calls.placed(engine.evaluate(&program, &params));
             let value = result.and_then(|value| kit::to_shown_json(&value));
             value.map_err(|error| engine.diagnose(&error, program.name(), &[]))
         })

@@ -9,6 +9,7 @@
 //! which may break with the next version of Rhai is in one file (`volatile.rs`).
 
 mod bridge;
+mod calls;
 mod cancel;
 mod check;
 mod diagnostic;

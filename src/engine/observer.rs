@@ -4,7 +4,7 @@ use super::Failure;
 
 /// Where the words of the language come from; the engine knows none of them.
 pub trait Words: Send + Sync {
-    /// Registers all words. The engine's default tag is set already (`engine.default_tag()`).
+    /// Registers all words. The engine's tag is set already (`kit::world`).
     fn register(&self, engine: &mut rhai::Engine);
 }
 

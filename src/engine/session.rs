@@ -181,6 +181,7 @@ impl State {
         let result = engine
             .rhai
             .eval_ast_with_scope::<Dynamic>(&mut self.scope, &whole);
+        let result = engine.calls.placed(result);
         self.remember(&ast);
         let value = result.map_err(|error| engine.diagnose(&error, NAME, &self.own_names()))?;
         Ok(Shown {

@@ -4,6 +4,7 @@
 //! capturing them (captured variables are locks under threads), and `return` and `break` inside
 //! leave the function or loop that is written around it.
 
+use super::calls::{Calls, leaf_mut};
 use super::cancel::Cancel;
 use super::kit;
 use super::observer::StepObserver;
@@ -16,17 +17,18 @@ use std::sync::Arc;
 pub(super) fn register(
     engine: &mut Engine,
     cancel: &Cancel,
+    calls: &Calls,
     observer: &Arc<dyn StepObserver>,
 ) -> Result<(), ParseError> {
-    let observer = observer.clone();
+    let (observer, running) = (observer.clone(), calls.clone());
     volatile::block_syntax(engine, &["step", "$expr$", "$block$"], move |ctx, parts| {
-        step(ctx, parts, observer.as_ref())
+        step(ctx, parts, observer.as_ref(), &running)
     })?;
-    let cancel = cancel.clone();
+    let (cancel, running) = (cancel.clone(), calls.clone());
     volatile::block_syntax(
         engine,
         &["ensure", "$block$", "always", "$block$"],
-        move |ctx, parts| ensure(ctx, parts, &cancel),
+        move |ctx, parts| ensure(ctx, parts, &cancel, &running),
     )
 }
 
@@ -34,6 +36,7 @@ fn step(
     ctx: &mut EvalContext,
     parts: &[Block],
     observer: &dyn StepObserver,
+    calls: &Calls,
 ) -> kit::Reply<Dynamic> {
     let [name, block] = parts else {
         return Err(kit::fail(Failure::bug("`step` takes a name and a block")));
@@ -47,7 +50,7 @@ fn step(
     observer
         .begin(&name)
         .map_err(|failure| kit::fail_at(failure, position))?;
-    let result = volatile::eval(ctx, block);
+    let result = calls.placed(volatile::eval(ctx, block));
     let failure = match &result {
         Err(error) if !is_flow(error) => Some(kit::failure_of(error)),
         _ => None,
@@ -59,14 +62,19 @@ fn step(
     }
 }
 
-fn ensure(ctx: &mut EvalContext, parts: &[Block], cancel: &Cancel) -> kit::Reply<Dynamic> {
+fn ensure(
+    ctx: &mut EvalContext,
+    parts: &[Block],
+    cancel: &Cancel,
+    calls: &Calls,
+) -> kit::Reply<Dynamic> {
     let [block, always] = parts else {
         return Err(kit::fail(Failure::bug("`ensure` takes two blocks")));
     };
-    let result = volatile::eval(ctx, block);
+    let result = calls.placed(volatile::eval(ctx, block));
     let cleanup = {
         let _masked = cancel.mask();
-        volatile::eval(ctx, always)
+        calls.placed(volatile::eval(ctx, always))
     };
     match (result, cleanup) {
         (result, Ok(_)) => result,
@@ -103,12 +111,4 @@ fn with_cleanup(mut error: Box<EvalAltResult>, cleanup: &Failure) -> Box<EvalAlt
         EvalAltResult::ErrorRuntime(kit::failure_map(&failure).into(), position)
     };
     error
-}
-
-fn leaf_mut(error: &mut EvalAltResult) -> &mut EvalAltResult {
-    match error {
-        EvalAltResult::ErrorInFunctionCall(_, _, inner, _)
-        | EvalAltResult::ErrorInModule(_, inner, _) => leaf_mut(inner),
-        leaf => leaf,
-    }
 }

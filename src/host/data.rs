@@ -26,7 +26,8 @@ mod words {
     /// assert(data::parse_json(`{"a": [1, null]}`) == #{ a: [1, ()] }, "parsed");
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn parse_json(text: &str) -> Reply<Dynamic> {
+    pub fn parse_json(ctx: NativeCallContext, text: &str) -> Reply<Dynamic> {
+        kit::called(&ctx);
         let value: Value = serde_json::from_str(text).map_err(|e| super::not("JSON", &e))?;
         Ok(kit::to_dynamic(&value))
     }
@@ -41,7 +42,8 @@ mod words {
     /// assert(data::parse_yaml("a: [1, x]").a == [1, "x"], "parsed");
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn parse_yaml(text: &str) -> Reply<Dynamic> {
+    pub fn parse_yaml(ctx: NativeCallContext, text: &str) -> Reply<Dynamic> {
+        kit::called(&ctx);
         let value: Value = serde_saphyr::from_str(text).map_err(|e| super::not("YAML", &e))?;
         Ok(kit::to_dynamic(&value))
     }
@@ -57,7 +59,8 @@ mod words {
     /// assert(all.map(|object| object.kind) == ["A", "B"], "both");
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn parse_yaml_all(text: &str) -> Reply<Array> {
+    pub fn parse_yaml_all(ctx: NativeCallContext, text: &str) -> Reply<Array> {
+        kit::called(&ctx);
         let values: Vec<Value> =
             serde_saphyr::from_multiple(text).map_err(|e| super::not("YAML", &e))?;
         Ok(values
@@ -77,7 +80,8 @@ mod words {
     /// assert(data::to_json(#{ a: [1, ()] }) == `{"a":[1,null]}`, "as JSON");
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn to_json(value: Dynamic) -> Reply<String> {
+    pub fn to_json(ctx: NativeCallContext, value: Dynamic) -> Reply<String> {
+        kit::called(&ctx);
         Ok(kit::to_json(&value)?.to_string())
     }
 
@@ -91,7 +95,8 @@ mod words {
     /// assert(data::parse_yaml(data::to_yaml(#{ a: ["yes", 1] })) == #{ a: ["yes", 1] }, "there and back");
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn to_yaml(value: Dynamic) -> Reply<String> {
+    pub fn to_yaml(ctx: NativeCallContext, value: Dynamic) -> Reply<String> {
+        kit::called(&ctx);
         let value = kit::to_json(&value)?;
         serde_saphyr::to_string(&value).map_err(|error| {
             kit::fail(Failure::script(format!(

@@ -39,7 +39,8 @@ mod words {
     /// assert(fs::read(file) == "kept", "what was written");
     /// ```
     #[rhai_fn(return_raw, volatile)]
-    pub fn read(path: &str) -> Reply<String> {
+    pub fn read(ctx: NativeCallContext, path: &str) -> Reply<String> {
+        kit::called(&ctx);
         files::read_text(Path::new(path)).map_err(super::failed)
     }
 
@@ -70,7 +71,8 @@ mod words {
     /// assert(data::parse_yaml(fs::read(file)).a == 2, "the second text");
     /// ```
     #[rhai_fn(return_raw, volatile)]
-    pub fn write(path: &str, text: &str) -> Reply<()> {
+    pub fn write(ctx: NativeCallContext, path: &str, text: &str) -> Reply<()> {
+        kit::called(&ctx);
         files::write_private(Path::new(path), text).map_err(super::failed)
     }
 }

@@ -1,14 +1,14 @@
 //! `log::…`: what a script says about its progress. Its results it prints with `print`.
 
 use super::world::World;
-use crate::engine::kit::Reply;
+use crate::engine::kit::{self, Reply};
 use crate::journal::{Event, Level};
 use rhai::plugin::*;
 
 /// Makes the words known to `engine`; `print` becomes the run's output, `debug` a note.
 pub(super) fn register(engine: &mut rhai::Engine) {
     engine.register_static_module("log", rhai::exported_module!(words).into());
-    let Some(world) = engine.default_tag().clone().try_cast::<World>() else {
+    let Some(world) = kit::world::<World>(engine) else {
         return;
     };
     let port = world.shared_port();

@@ -253,7 +253,30 @@ fn a_cluster_that_cannot_be_reached_is_named_with_its_address() {
 
 #[test]
 fn code_that_needs_a_cluster_says_why_there_is_none() {
-    eval("cluster::context()").run().stderr("").code(4);
+    eval("cluster::context()")
+        .run()
+        .stdout("")
+        .stderr(
+            "error: there is no kubeconfig at `[DIR]/.kube/config`, and this is not inside a cluster\n \
+             --> eval:1:10\n  |\n1 | cluster::context()\n  |          ^^^^^^^\n\
+             hint: give a file with --kubeconfig, or try it on the twin with --twin\n",
+        )
+        .code(4);
+}
+
+#[test]
+fn a_word_that_fails_is_pointed_at_also_in_a_function_and_after_cleanup() {
+    rootshift("run ./s.rhai")
+        .file(
+            "s.rhai",
+            "//! Read.\n//! mutates: false\nfn main(p) {\n  let x = time::now();\n  ensure { fs::read(\"/nope\") } always { time::now(); }\n}\n",
+        )
+        .run()
+        .stderr(
+            "error: /nope: cannot read: no such file or directory\n \
+             --> ./s.rhai:5:16\n  |\n5 |   ensure { fs::read(\"/nope\") } always { time::now(); }\n  |                ^^^^\n",
+        )
+        .code(4);
 }
 
 #[test]

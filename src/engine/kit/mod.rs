@@ -22,7 +22,8 @@ pub(super) use thrown::to_map as failure_map;
 pub(super) use view::register as register_view;
 
 use super::Failure;
-use rhai::{EvalAltResult, FnPtr, NativeCallContext};
+use super::calls::Tag;
+use rhai::{Engine, EvalAltResult, FnPtr, NativeCallContext};
 
 /// What a word answers: a value, or what is thrown.
 pub type Reply<T> = Result<T, Box<EvalAltResult>>;
@@ -32,14 +33,30 @@ pub type Reply<T> = Result<T, Box<EvalAltResult>>;
 /// # Errors
 /// A `bug` when the engine was built with another tag.
 pub fn context<T: Clone + Send + Sync + 'static>(ctx: &NativeCallContext) -> Reply<T> {
+    called(ctx);
     ctx.tag()
-        .and_then(|tag| tag.clone().try_cast::<T>())
+        .and_then(|tag| tag.clone().try_cast::<Tag>())
+        .and_then(|tag| tag.world.try_cast::<T>())
         .ok_or_else(|| {
             fail(Failure::bug(format!(
                 "`{}` was called in an engine without its world",
                 ctx.fn_name()
             )))
         })
+}
+
+/// Leaves the place of the running word, so that its failure points at the line. [`context`] does it
+/// too; this is for words of modules that need no context.
+pub fn called(ctx: &NativeCallContext) {
+    if let Some(tag) = ctx.tag().and_then(|tag| tag.clone().try_cast::<Tag>()) {
+        tag.calls.note(ctx);
+    }
+}
+
+/// The engine's tag as `T`, for what is registered with the words.
+pub fn world<T: Clone + Send + Sync + 'static>(engine: &Engine) -> Option<T> {
+    let tag = engine.default_tag().clone().try_cast::<Tag>()?;
+    tag.world.try_cast::<T>()
 }
 
 /// `f` with the environment of the place where it was written: how a word keeps or returns a
