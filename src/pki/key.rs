@@ -82,7 +82,8 @@ impl PrivateKey {
         PrivateKey::from_der(label, pem::decode(body).map_err(KeyError::Malformed)?)
     }
 
-    /// A key in PKCS#8.
+    /// A key in PKCS#8, fresh from the generator.
+    #[cfg(feature = "twin")]
     pub(super) fn from_pkcs8(der: Vec<u8>) -> Result<PrivateKey, KeyError> {
         PrivateKey::from_der(PKCS8, der)
     }
