@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -15,6 +16,8 @@ use super::snapshot::Snapshot;
 use crate::twin::kube::Propagation;
 
 const NAME: &str = "garbage-collector";
+/// Real time between two collections: each looks at all objects, and there is no hurry.
+const REST: Duration = Duration::from_millis(5);
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
@@ -39,6 +42,7 @@ impl Controller for Garbage {
 
     fn reconcile(&self, ctx: Arc<Ctx>, _key: Key) -> BoxFuture<'static, Outcome> {
         Box::pin(async move {
+            tokio::time::sleep(REST).await;
             Graph::of(&ctx).collect(&ctx);
             Outcome::Done
         })

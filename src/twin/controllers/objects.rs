@@ -4,31 +4,38 @@
 
 use serde_json::{Map, Value, json};
 
-/// The string at a pointer, or `""`.
-pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+/// What stands at a path like `/status/conditions/0`. Not `Value::pointer`: that unescapes each key, and
+/// controllers read all day.
+fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('/')
+        .skip(1)
+        .try_fold(object, |at, key| match at {
+            Value::Object(map) => map.get(key),
+            Value::Array(list) => list.get(key.parse::<usize>().ok()?),
+            _ => None,
+        })
 }
 
-/// The integer at a pointer, or 0.
-pub fn int(object: &Value, pointer: &str) -> i64 {
-    int_or(object, pointer, 0)
+/// The string at a path, or `""`.
+pub fn text<'a>(object: &'a Value, path: &str) -> &'a str {
+    at(object, path).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The integer at a pointer, or another.
-pub fn int_or(object: &Value, pointer: &str, otherwise: i64) -> i64 {
-    object
-        .pointer(pointer)
+/// The integer at a path, or 0.
+pub fn int(object: &Value, path: &str) -> i64 {
+    int_or(object, path, 0)
+}
+
+/// The integer at a path, or another.
+pub fn int_or(object: &Value, path: &str, otherwise: i64) -> i64 {
+    at(object, path)
         .and_then(Value::as_i64)
         .unwrap_or(otherwise)
 }
 
-/// The array at a pointer, or an empty one.
-pub fn array<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object
-        .pointer(pointer)
+/// The array at a path, or an empty one.
+pub fn array<'a>(object: &'a Value, path: &str) -> &'a [Value] {
+    at(object, path)
         .and_then(Value::as_array)
         .map_or(&[], Vec::as_slice)
 }

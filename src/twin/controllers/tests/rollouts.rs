@@ -296,3 +296,20 @@ async fn the_same_seed_gives_the_same_names() {
     assert_eq!(runs[0], runs[1]);
     assert_ne!(runs[0], runs[2]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_deployments_roll_at_once() {
+    let world = World::new(1000.0).await;
+    let names: Vec<String> = (0..40).map(|n| format!("web-{n}")).collect();
+    for own in &names {
+        let d = deployment(own, 3, &json!(1), &json!(0));
+        world.create("deployments.apps", d).await;
+    }
+    let all = |k: &Kube| names.iter().all(|own| rolled_out(k, own));
+    world.until("all are up", all).await;
+    for own in &names {
+        world.edit("deployments.apps", own, |d| set_image(d, "app:2"));
+    }
+    world.until("all are rolled", all).await;
+    world.end().await;
+}
