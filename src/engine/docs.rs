@@ -18,6 +18,8 @@ pub struct WordDoc {
     pub returns: String,
     /// Its documentation in Markdown, without comment markers.
     pub doc: String,
+    /// How it is written, if it is a form of the language and not called.
+    pub form: Option<&'static str>,
 }
 
 /// A parameter of a word.
@@ -38,8 +40,11 @@ impl WordDoc {
         }
     }
 
-    /// `module::name(a, b)`.
+    /// `module::name(a, b)`, or the form.
     pub fn signature(&self) -> String {
+        if let Some(form) = self.form {
+            return form.to_owned();
+        }
         format!("{}({})", self.path(), self.parameter_names())
     }
 
@@ -146,6 +151,7 @@ fn gather(module: Option<&str>, found: Functions, words: &mut Vec<WordDoc>) {
             params: params(function.params, function.num_params),
             returns: function.return_type,
             doc: strip(&function.doc_comments),
+            form: None,
         });
     }
     for (name, inner) in found.modules {

@@ -64,7 +64,9 @@ pub(super) fn parse_error(error: &ParseErrorType) -> Failure {
             Failure::script(format!("expected `{token}` {what}"))
         }
         ParseErrorType::Reserved(word) => Failure::script(format!("`{word}` is a reserved word"))
-            .hint(format!("as a field, write `[\"{word}\"]`")),
+            .hint(format!(
+                "take another name; for a field of an object, write `[\"{word}\"]`"
+            )),
         ParseErrorType::ExprExpected(what) => Failure::script(format!("expected {what}")),
         ParseErrorType::FnDuplicatedDefinition(name, params) => Failure::script(format!(
             "`{name}` with {params} parameter{} is defined twice",

@@ -22,8 +22,6 @@ pub struct Limits {
     pub modules: usize,
     /// Stack of the thread that evaluates a script, bytes.
     pub script_stack: usize,
-    /// Stack of one worker of `parallel_map`, bytes.
-    pub worker_stack: usize,
 }
 
 impl Default for Limits {
@@ -37,7 +35,6 @@ impl Default for Limits {
             map_size: 50_000,
             modules: 200,
             script_stack: 64 << 20,
-            worker_stack: 16 << 20,
         }
     }
 }

@@ -12,6 +12,7 @@ use super::sources::Sources;
 use super::{Failure, Limits, check, explain, syntax, volatile};
 use rhai::{AST, CallFnOptions, Dynamic, EvalAltResult, Map, OptimizationLevel, Scope};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -104,7 +105,7 @@ impl Engine {
         scope.push_constant("p", Map::new());
         let mut ast = self
             .rhai
-            .compile_with_scope(&scope, text)
+            .compile_with_scope(&scope, without_shebang(text).as_ref())
             .map_err(|error| {
                 let error = EvalAltResult::ErrorParsing(*error.0, error.1);
                 self.diagnose(&error, name, &[])
@@ -139,9 +140,11 @@ impl Engine {
         .await
     }
 
-    /// All words, Rhai's own library excluded.
+    /// All words and forms, Rhai's own library excluded.
     pub fn metadata(&self) -> Vec<WordDoc> {
-        docs::words(&self.rhai, false)
+        let mut words = docs::words(&self.rhai, false);
+        words.extend(syntax::docs());
+        words
     }
 
     /// The token that stops this engine's evaluations.
@@ -288,6 +291,14 @@ impl Engine {
     /// All words and Rhai's own library; kept, since collecting them takes some milliseconds.
     fn all_words(&self) -> &[WordDoc] {
         self.words.get_or_init(|| docs::words(&self.rhai, true))
+    }
+}
+
+/// `text` with a first line `#!…` made a comment of the same length.
+fn without_shebang(text: &str) -> Cow<'_, str> {
+    match text.strip_prefix("#!") {
+        Some(rest) => Cow::Owned(format!("//{rest}")),
+        None => Cow::Borrowed(text),
     }
 }
 

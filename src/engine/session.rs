@@ -236,7 +236,7 @@ impl State {
     /// Keeps what later lines need, and drops what they cannot see.
     fn remember(&mut self, ast: &AST) {
         for import in volatile::imports(ast) {
-            if let (Some(path), true) = (import.path, import.top) {
+            if let (Some(path), true, false) = (import.path, import.top, import.alias.is_empty()) {
                 self.imports.insert(import.alias, path);
             }
         }

@@ -6,6 +6,7 @@
 
 use super::calls::{Calls, leaf_mut};
 use super::cancel::Cancel;
+use super::docs::WordDoc;
 use super::kit;
 use super::observer::StepObserver;
 use super::volatile::{self, Block};
@@ -31,6 +32,46 @@ pub(super) fn register(
         move |ctx, parts| ensure(ctx, parts, &cancel, &running),
     )
 }
+
+/// The documentation of both forms; Rhai has none for custom syntax.
+pub(super) fn docs() -> [WordDoc; 2] {
+    let form = |name: &str, form, doc: &str| WordDoc {
+        module: None,
+        name: name.to_owned(),
+        params: Vec::new(),
+        returns: String::new(),
+        doc: doc.to_owned(),
+        form: Some(form),
+    };
+    [
+        form("ensure", "ensure { … } always { … }", ENSURE),
+        form("step", "step NAME { … }", STEP),
+    ]
+}
+
+const ENSURE: &str = "\
+Does the first block and then, whatever happens in it, the second.
+
+It happens after a throw, `return`, `break`, and when the run is stopped: requests to stop and the
+deadline then wait until the second block is done, for a minute at most. What the first block threw
+goes on; if the second throws too, that becomes evidence. It gives the value of the first block.
+
+```rhai
+let order = [];
+let value = ensure { order.push(1); \"done\" } always { order.push(2) };
+assert(value == \"done\" && order == [1, 2], order);
+```";
+
+const STEP: &str = "\
+Does a block as a named unit of work, which is shown, timed and recorded; steps may be nested.
+
+The name is a text, such as `\"distribute both roots\"`. It gives the value of the block; `return` and
+`break` in it leave the function or loop around it. What the block throws goes on.
+
+```rhai
+let moved = step \"move shop\" { 1 + 1 };
+assert(moved == 2, moved);
+```";
 
 fn step(
     ctx: &mut EvalContext,

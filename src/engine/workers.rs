@@ -7,7 +7,7 @@ use super::cancel::Cancel;
 use super::kit;
 use super::machine::panic_text;
 use super::{Failure, FailureKind};
-use rhai::{Dynamic, FnPtr, NativeCallContext};
+use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -77,11 +77,30 @@ fn call(ctx: &NativeCallContext, f: &FnPtr, item: Dynamic) -> Result<Dynamic, Fa
     }));
     match called {
         Ok(Ok(value)) => Ok(value.flatten()),
-        Ok(Err(error)) => Err(kit::failure_of(&error)),
+        Ok(Err(error)) => Err(placed(kit::failure_of(&error), &error)),
         Err(panic) => Err(Failure::new(
             FailureKind::Bug,
             format!("panic: {}", panic_text(panic.as_ref())),
         )),
+    }
+}
+
+/// `failure` with the place of `error`, which is lost when the failure is thrown again by the word
+/// that started the workers.
+fn placed(failure: Failure, error: &EvalAltResult) -> Failure {
+    let (mut source, mut leaf) = ("", error);
+    while let EvalAltResult::ErrorInFunctionCall(_, callee, inner, _) = leaf {
+        if !callee.is_empty() {
+            source = callee;
+        }
+        leaf = inner;
+    }
+    match (failure.kind, leaf.position().line()) {
+        (FailureKind::Interrupted, _) | (_, None) => failure,
+        (_, Some(line)) => failure.evidence(match source {
+            "" => format!("in line {line}"),
+            source => format!("in line {line} of {source}"),
+        }),
     }
 }
 

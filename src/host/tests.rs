@@ -327,6 +327,7 @@ fn the_first_failure_of_many_stops_the_rest_and_names_the_others() {
     assert_eq!(
         failure.evidence,
         [
+            "in line 1 of test.rhai",
             "`2` too: interrupted by the failure of another worker",
             "2 of 4 were not begun"
         ]
@@ -444,4 +445,45 @@ fn certificates_in_scripts_are_judged_by_signature() {
         "`cert::same`: PEM block 1: the text has no PEM block"
     );
     assert!(failure.hint.unwrap().contains("`cert::read`"));
+}
+
+#[test]
+fn recursion_through_workers_ends_in_an_error_and_not_in_a_crash() {
+    let failure =
+        run("fn f(n) { parallel_map([n], |x| f(x + 1)) } fn main() { f(0) }").unwrap_err();
+    assert_eq!(failure.message, "calls are nested too deeply");
+    let failure = run("fn f(n) { for x in [1] { try { let g = || f(n + 1); g.call() } catch (e) { throw } } } fn main() { parallel_map([1], |x| f(x)) }").unwrap_err();
+    assert_eq!(failure.message, "calls are nested too deeply");
+}
+
+#[test]
+fn every_script_and_module_that_comes_with_the_program_knows_only_words_that_exist() {
+    let engine = Engine::without_world(&HostWords, Modules::new(None)).unwrap();
+    let mut texts = Vec::new();
+    for module in Modules::new(None).embedded() {
+        texts.push((module.clone(), format!("import {module:?} as m;")));
+    }
+    for dir in ["scripts", "stdlib"] {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
+        let mut folders = vec![root];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path
+                    .extension()
+                    .is_some_and(|extension| extension == "rhai")
+                {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    texts.push((path.display().to_string(), text));
+                }
+            }
+        }
+    }
+    for (name, text) in texts {
+        if let Err(error) = engine.compile(&name, &text) {
+            panic!("{}", error.render(false));
+        }
+    }
 }

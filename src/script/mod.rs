@@ -90,6 +90,11 @@ impl Script {
         path: Option<PathBuf>,
         text: String,
     ) -> Result<Script, ScriptError> {
+        // Some editors begin a file with a byte order mark.
+        let text = match text.strip_prefix('\u{feff}') {
+            Some(rest) => rest.to_owned(),
+            None => text,
+        };
         match Header::parse(&text) {
             Ok(header) => Ok(Script {
                 name: name.to_owned(),

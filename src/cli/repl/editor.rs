@@ -142,6 +142,9 @@ fn candidates(begun: &str, words: &[WordDoc], own: &[String]) -> Vec<String> {
             Some(module) => {
                 all.insert(format!("{module}::"));
             }
+            None if word.form.is_some() => {
+                all.insert(format!("{} ", word.name));
+            }
             None => {
                 all.insert(format!("{}(", word.name));
             }
@@ -162,6 +165,7 @@ mod tests {
             params: Vec::new(),
             returns: String::new(),
             doc: "A word.".to_owned(),
+            form: None,
         }
     }
 

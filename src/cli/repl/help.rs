@@ -99,6 +99,7 @@ mod tests {
             }],
             returns: String::new(),
             doc: doc.to_owned(),
+            form: None,
         };
         vec![
             word("", "retry", "Calls again."),

@@ -143,3 +143,20 @@ fn eval_is_off_and_limits_do_not_depend_on_the_build() {
     let ended = run("fn f(n) { if n == 0 { 0 } else { f(n - 1) } } fn main() { f(90) }");
     assert_eq!(ended.value(), &json!(0));
 }
+
+#[test]
+fn deep_expressions_are_an_error_on_the_smallest_stack() {
+    let text = format!("{}1{}", "(".repeat(3000), ")".repeat(3000));
+    let thread = std::thread::Builder::new().stack_size(2 << 20);
+    let ended = thread.spawn(move || run(&text)).unwrap().join().unwrap();
+    assert_eq!(
+        ended.failure().message,
+        "expression exceeds maximum complexity"
+    );
+}
+
+#[test]
+fn a_script_may_begin_with_the_name_of_its_interpreter() {
+    let ended = run("#!/usr/bin/env -S rootshift run\n//! Title.\nfn main() { 5 }");
+    assert_eq!(ended.value(), &json!(5));
+}

@@ -191,7 +191,7 @@ error: `match` is a reserved word
   |
 2 | o.match
   |   ^^^^^
-hint: as a field, write `[\"match\"]`
+hint: take another name; for a field of an object, write `[\"match\"]`
 "
     );
 }

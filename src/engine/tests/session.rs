@@ -68,6 +68,7 @@ fn everything_that_is_named_survives() {
     .unwrap();
     let prompt = Prompt::new(Modules::new(Some(dir.path().to_owned())));
     assert_eq!(prompt.line("let a = 20; const K = a + 1;"), "");
+    assert_eq!(prompt.line("import \"lib\";"), "");
     assert_eq!(prompt.line("import \"lib\" as lib;"), "");
     assert_eq!(
         prompt.line("fn add(x) { lib::twice(x) + global::K + lib::SEVEN }"),
