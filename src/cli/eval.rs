@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 use super::{
     args::EvalArgs,
     interrupt::Interrupts,
-    place::{Place, told},
+    place::told,
     show,
     start::{self, What},
 };
@@ -32,7 +32,7 @@ pub(super) fn eval(args: &EvalArgs, runtime: &Runtime) -> u8 {
     let _interrupts = Interrupts::listen(runtime, cancel.clone());
     // Without a context the code may need no cluster at all.
     let needed = !args.session.context.is_empty();
-    let place = match runtime.block_on(Place::open(&args.session, needed)) {
+    let place = match start::place(&args.session, needed, &cancel, runtime) {
         Ok(place) => place,
         Err(failure) => return abandon(&account, &Diagnostic::new(failure)).exit_code,
     };

@@ -6,7 +6,6 @@ use tokio::runtime::Runtime;
 use super::{
     args::RunArgs,
     interrupt::Interrupts,
-    place::Place,
     show,
     start::{self, What},
 };
@@ -80,7 +79,7 @@ fn execute(
     let _interrupts = Interrupts::listen(runtime, cancel.clone());
     // What only reads may need no cluster at all, such as a script that judges files.
     let needed = script.header.mutates || !args.session.context.is_empty();
-    let place = match runtime.block_on(Place::open(&args.session, needed)) {
+    let place = match start::place(&args.session, needed, &cancel, runtime) {
         Ok(place) => place,
         Err(failure) => return abandon(&account, &Diagnostic::new(failure)).exit_code,
     };

@@ -68,6 +68,21 @@ fn journal(args: &SessionArgs, id: &str) -> Result<Option<Journal>, Failure> {
     Ok(Some(journal))
 }
 
+/// Opens the place of a run, unless somebody stops it before.
+pub(super) fn place(
+    args: &SessionArgs,
+    needed: bool,
+    cancel: &Cancel,
+    runtime: &Runtime,
+) -> Result<Place, Failure> {
+    runtime.block_on(async {
+        tokio::select! {
+            place = Place::open(args, needed) => place,
+            () = cancel.cancelled() => Err(Failure::interrupted("interrupted before anything was done")),
+        }
+    })
+}
+
 /// Opens a session in a place.
 pub(super) fn session(
     args: &SessionArgs,

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::{
     Account, Approvals, Ended, TrafficSource, Waivers, conclude, door::Door, port::Port,
-    steps::Steps,
+    steps::Steps, traffic::swept,
 };
 use crate::{
     cluster::{Cluster, Policy},
@@ -179,13 +179,9 @@ impl Session {
     /// Ends the session: reads the traffic for the last time, judges, and records the end.
     pub async fn close(self, result: Result<Value, Diagnostic>) -> Ended {
         let figures = match &self.traffic {
-            Some(traffic) => {
-                // After an interruption nobody waits for another sweep.
-                if result.is_ok() {
-                    traffic.checkpoint("the end").await;
-                }
-                Some(traffic.total())
-            }
+            // After a failure nobody waits for another sweep.
+            Some(traffic) if result.is_ok() => Some(swept(traffic.as_ref(), "the end").await),
+            Some(traffic) => Some(traffic.total()),
             None => None,
         };
         for waiver in self.port.waivers.records() {

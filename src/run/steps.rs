@@ -4,18 +4,14 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, ThreadId},
-    time::Duration,
 };
 
-use super::{Account, TrafficSource, failure_record};
+use super::{Account, TrafficSource, failure_record, traffic};
 use crate::{
     effect::clock::Stopwatch,
     engine::{Bridge, Failure, FailureKind, Patience, StepObserver},
     journal::{Event, StepResult, TrafficFigures},
 };
-
-/// How long a checkpoint of the traffic may take; a mesh in an outage is slow to probe.
-const CHECKPOINT: Duration = Duration::from_secs(60);
 
 /// Watches the steps of one run.
 pub(super) struct Steps {
@@ -56,12 +52,7 @@ impl Steps {
     /// The counters after every live pair has been tried; as they are if there is no time for that.
     fn checkpoint(&self, label: &str) -> Option<TrafficFigures> {
         let traffic = self.traffic.as_ref()?;
-        let swept = async {
-            let limit = tokio::time::timeout(CHECKPOINT, traffic.checkpoint(label));
-            limit
-                .await
-                .map_err(|_| Failure::environment("the traffic does not come to an end"))
-        };
+        let swept = async { Ok::<_, Failure>(traffic::swept(traffic.as_ref(), label).await) };
         let figures = self.bridge.wait(swept);
         Some(figures.unwrap_or_else(|_| traffic.total()))
     }

@@ -3,6 +3,8 @@
 //! A run does not know what makes handshakes beside it: the twin's prober does, on a real mesh
 //! nothing does yet. Whoever starts the run plugs the source in.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 
 use crate::journal::TrafficFigures;
@@ -15,4 +17,13 @@ pub trait TrafficSource: Send + Sync {
 
     /// Reads the counters as they are.
     fn total(&self) -> TrafficFigures;
+}
+
+/// How long a checkpoint may take; a mesh in an outage is slow to probe.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The counters after a checkpoint, or as they are if it takes too long.
+pub(super) async fn swept(traffic: &dyn TrafficSource, label: &str) -> TrafficFigures {
+    let checkpoint = tokio::time::timeout(PATIENCE, traffic.checkpoint(label));
+    checkpoint.await.unwrap_or_else(|_| traffic.total())
 }
