@@ -18,7 +18,7 @@ use super::objects::{
 use super::pods::{is_active, is_ready};
 use super::replicaset::replicas;
 use super::snapshot::Snapshot;
-use crate::twin::kube::{Kube, Propagation, Status};
+use crate::twin::kube::{Kube, Status};
 
 const NAME: &str = "disruption-controller";
 const RESOURCE: &str = "poddisruptionbudgets.policy";
@@ -182,27 +182,16 @@ fn forget_seen(kube: &Kube, budget: &mut Value) -> bool {
     left
 }
 
-/// Evicts a pod: the subresource `eviction`. A pod that is not running, or not ready while its budget is
-/// met, may always go.
+/// Asks the budget of a pod whether it may be evicted, and takes the disruption from it, in one step: of
+/// two evictions that race for the last one, one is refused. A pod that does not run may always go, and one
+/// that is not ready while its budget is met. With `dry_run` nothing is taken.
 ///
 /// # Errors
-/// 404: no such pod. 429: its budget does not allow it. 500: it has several budgets.
-pub fn evict(kube: &Kube, space: &str, pod_name: &str) -> Result<(), Status> {
-    let gone = || Status {
-        code: 404,
-        reason: Some("NotFound"),
-        message: format!("pods \"{pod_name}\" not found"),
-        details: Some(json!({"name": pod_name, "kind": "pods"})),
-    };
-    let pod = kube.get("pods", space, pod_name).ok_or_else(gone)?;
-    let bound = text(&pod, "/status/phase") == "Running" && !deleting(&pod);
-    if bound {
-        ask_budget(kube, &pod)?;
+/// 429: the budget does not allow it. 500: the pod has several budgets.
+pub fn allow_eviction(kube: &Kube, pod: &Value, dry_run: bool) -> Result<(), Status> {
+    if text(pod, "/status/phase") != "Running" || deleting(pod) {
+        return Ok(());
     }
-    kube.delete("pods", space, pod_name, Propagation::Background)
-}
-
-fn ask_budget(kube: &Kube, pod: &Value) -> Result<(), Status> {
     let mut budgets = kube.list(RESOURCE, Some(namespace(pod)));
     budgets.retain(|b| selects(&b["spec"]["selector"], &pod["metadata"]["labels"]));
     let budget = match budgets.as_slice() {
@@ -214,10 +203,14 @@ fn ask_budget(kube: &Kube, pod: &Value) -> Result<(), Status> {
             ));
         }
     };
-    let met = int(budget, "/status/currentHealthy") >= int(budget, "/status/desiredHealthy");
+    let desired = int(budget, "/status/desiredHealthy");
+    let met = desired > 0 && int(budget, "/status/currentHealthy") >= desired;
     let always = text(budget, "/spec/unhealthyPodEvictionPolicy") == "AlwaysAllow";
-    if !is_ready(pod) && ((met && int(budget, "/status/desiredHealthy") > 0) || always) {
+    if !is_ready(pod) && (met || always) {
         return Ok(());
+    }
+    if dry_run {
+        return refusal(budget).map_or(Ok(()), Err);
     }
     spend(kube, budget, pod)
 }
@@ -230,12 +223,8 @@ fn spend(kube: &Kube, budget: &Value, pod: &Value) -> Result<(), Status> {
     let written = kube.update_status(RESOURCE, namespace(budget), name(budget), |o| {
         refused = refusal(o);
         if refused.is_none() {
+            let left = int(o, "/status/disruptionsAllowed") - 1;
             let status = object_at(o, "status");
-            let left = status
-                .get("disruptionsAllowed")
-                .and_then(Value::as_i64)
-                .unwrap_or(0)
-                - 1;
             status.insert("disruptionsAllowed".to_owned(), left.into());
             let disrupted = status.entry("disruptedPods").or_insert_with(|| json!({}));
             disrupted[name(pod)] = now.to_string().into();

@@ -37,7 +37,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use disruption::evict;
+pub use disruption::allow_eviction;
 pub use lifecycle::{NoMesh, PodLifecycle};
 pub use pods::in_ready_set;
 

@@ -128,6 +128,30 @@ impl PodState {
         container.started = false;
     }
 
+    /// The main containers of which the pod has another image by now.
+    pub fn outdated(&self, pod: &Value) -> Vec<(usize, String)> {
+        let specs = array(pod, "/spec/containers");
+        let image = |c: &Container| {
+            let spec = specs.iter().find(|s| s["name"] == c.name.as_str())?;
+            (text(spec, "/image") != c.image).then(|| text(spec, "/image").to_owned())
+        };
+        let mains = self
+            .containers
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.role == Role::Main);
+        mains.filter_map(|(i, c)| Some((i, image(c)?))).collect()
+    }
+
+    /// Ends a container that runs, to be started with another image.
+    pub fn replace(&mut self, index: usize, image: String, now: &str) {
+        self.finish(index, 0, now);
+        let container = &mut self.containers[index];
+        container.last = run_json(&container.run);
+        container.restarts += 1;
+        container.image = image;
+    }
+
     /// Puts a container that ended on hold until it is started again.
     pub fn back_off(&mut self, index: usize, reason: &'static str, message: &str) {
         let container = &mut self.containers[index];

@@ -203,13 +203,32 @@ impl Worker {
         self.check()
     }
 
-    /// Serves until the pod is to be not ready by annotation.
+    /// Serves until the pod is to be not ready: by annotation, or because a container gets another image.
     async fn serve(&mut self) -> Result<(), Leaving> {
-        while fault::of(&self.pod) != Some(Fault::NotReady) {
+        loop {
+            let outdated = self.state.outdated(&self.pod);
+            if !outdated.is_empty() {
+                return self.replace(outdated).await;
+            }
+            if fault::of(&self.pod) == Some(Fault::NotReady) {
+                self.leave_ready_set(false).await;
+                return Ok(());
+            }
             self.next_sight().await?;
         }
+    }
+
+    async fn replace(&mut self, outdated: Vec<(usize, String)>) -> Result<(), Leaving> {
         self.leave_ready_set(false).await;
-        Ok(())
+        for (index, image) in outdated {
+            let name = &self.state.containers[index].name;
+            let message = format!("Container {name} definition changed, will be restarted");
+            self.say(Event::normal(NAME, "Killing", &message)).await;
+            self.state.replace(index, image, &self.ctx.now());
+            self.start(index).await;
+        }
+        self.write();
+        self.pause(SETTLE).await
     }
 
     /// Ends the containers of a Job's pod. False if a classic sidecar keeps the pod running, as it does.
