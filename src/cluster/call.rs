@@ -69,6 +69,8 @@ impl Call {
 pub(super) enum Failure {
     /// No connection: it was certainly not sent.
     Connect(String),
+    /// An answer of success that is no JSON.
+    Garbled(String),
     /// It may have been sent; the answer did not arrive.
     Lost(String),
     /// The server answered with an error.
@@ -134,10 +136,7 @@ impl Cluster {
             .to_bytes();
         if parts.status.is_success() {
             return serde_json::from_slice(&body).map_err(|e| {
-                Failure::Lost(format!(
-                    "the answer of {} bytes is no JSON: {e}",
-                    body.len()
-                ))
+                Failure::Garbled(format!("{} bytes that are no JSON: {e}", body.len()))
             });
         }
         let retry_after = parts
@@ -191,6 +190,11 @@ impl Cluster {
                 server: self.shared.server.clone(),
                 reason,
             },
+            Failure::Garbled(reason) => ClusterError::Decode {
+                operation,
+                subject,
+                reason,
+            },
             Failure::Timeout => ClusterError::Timeout {
                 operation,
                 subject,
@@ -226,11 +230,17 @@ impl Cluster {
                 };
                 ClusterError::NotFound { subject }
             }
-            (404, _) => ClusterError::UnknownKind {
-                name: subject.resource().to_owned(),
-                suggestion: None,
-                unread: Vec::new(),
-            },
+            (404, _) => {
+                // Served when it was discovered, and no more: discover again for the next name.
+                if let Ok(mut catalog) = self.shared.catalog.try_lock() {
+                    *catalog = None;
+                }
+                ClusterError::UnknownKind {
+                    name: subject.resource().to_owned(),
+                    suggestion: None,
+                    unread: Vec::new(),
+                }
+            }
             (409, "AlreadyExists") => ClusterError::AlreadyExists { subject },
             (409, _) => ClusterError::Conflict {
                 operation,
@@ -256,7 +266,7 @@ impl Cluster {
 pub(super) fn worth_retrying(failure: &Failure) -> bool {
     match failure {
         Failure::Connect(reason) => !reason.contains("certificate"),
-        Failure::Lost(_) | Failure::Timeout => true,
+        Failure::Garbled(_) | Failure::Lost(_) | Failure::Timeout => true,
         Failure::Status(s) => s.code == 429 || s.code >= 500,
     }
 }

@@ -1,8 +1,10 @@
 //! Reading: one object, all that match, what the server is and what it lets us do.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
-use super::call::{Call, Failure};
+use super::call::{Call, Failure, worth_retrying};
 use super::error::Subject;
 use super::{Cluster, ClusterError, Kind, Object};
 
@@ -202,7 +204,8 @@ impl Cluster {
     /// What a path of the API server answers (`kubectl get --raw`), which must be JSON.
     ///
     /// # Errors
-    /// [`ClusterError::BadRequest`] for what is no path; and those of the server.
+    /// [`ClusterError::BadRequest`] for what is no path, [`ClusterError::NotFound`] if nothing is
+    /// there; and those of the server.
     pub async fn raw(&self, path: &str) -> Result<Value, ClusterError> {
         if !path.starts_with('/') || path.parse::<http::Uri>().is_err() {
             return Err(ClusterError::BadRequest {
@@ -210,7 +213,13 @@ impl Cluster {
             });
         }
         let subject = Subject::new(path, None, None);
-        self.read(&Call::get("get", subject, path.to_owned())).await
+        let call = Call::get("get", subject, path.to_owned());
+        match self.try_read(&call).await {
+            Err(Failure::Status(s)) if s.code == 404 => Err(ClusterError::NotFound {
+                subject: call.subject,
+            }),
+            result => result.map_err(|failure| self.error(&call, failure)),
+        }
     }
 
     /// Asks for the version, to learn whether the server is there and takes our credentials.
@@ -218,8 +227,19 @@ impl Cluster {
     /// # Errors
     /// Those of a server that is not there, or does not take them; any other answer will do.
     pub(super) async fn greet(&self) -> Result<(), ClusterError> {
-        let call = version_call();
-        match self.try_read(&call).await {
+        let call = Call {
+            timeout: Duration::from_secs(15),
+            ..version_call()
+        };
+        // A wrong address should be told soon: once more at most, and only if the first attempt
+        // failed fast.
+        let start = Instant::now();
+        let mut answer = self.once(&call).await;
+        if answer.as_ref().is_err_and(worth_retrying) && start.elapsed() < Duration::from_secs(3) {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            answer = self.once(&call).await;
+        }
+        match answer {
             Err(Failure::Status(s)) if s.code != 401 && s.code < 500 => Ok(()),
             Err(failure) => Err(self.error(&call, failure)),
             Ok(_) => Ok(()),

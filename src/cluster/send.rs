@@ -51,7 +51,7 @@ impl Cluster {
                     in_doubt || mutation.verb != Verb::Create
                 }
                 Failure::Status(s) if s.code < 500 => return Err(self.error(&call, failure)),
-                Failure::Status(_) | Failure::Lost(_) | Failure::Timeout => {
+                Failure::Status(_) | Failure::Garbled(_) | Failure::Lost(_) | Failure::Timeout => {
                     in_doubt = true;
                     true
                 }
@@ -130,15 +130,17 @@ impl Cluster {
 
     fn given_up(&self, call: &Call, failure: Failure, in_doubt: bool) -> ClusterError {
         match failure {
-            Failure::Lost(_) | Failure::Timeout if in_doubt => ClusterError::OutcomeUnknown {
-                operation: call.operation,
-                subject: call.subject.clone(),
-                reason: reason(&failure),
-                known: format!(
-                    "after {ATTEMPTS} attempts it had not been done when last read, but the last \
+            Failure::Garbled(_) | Failure::Lost(_) | Failure::Timeout if in_doubt => {
+                ClusterError::OutcomeUnknown {
+                    operation: call.operation,
+                    subject: call.subject.clone(),
+                    reason: reason(&failure),
+                    known: format!(
+                        "after {ATTEMPTS} attempts it had not been done when last read, but the last \
                      request may still be carried out"
-                ),
-            },
+                    ),
+                }
+            }
             failure => self.error(call, failure),
         }
     }
@@ -261,6 +263,7 @@ fn reason(failure: &Failure) -> String {
         Failure::Connect(reason) | Failure::Lost(reason) => {
             format!("the answer was lost ({reason})")
         }
+        Failure::Garbled(reason) => format!("the answer was unreadable ({reason})"),
         Failure::Status(s) => format!("the server answered HTTP {} ({})", s.code, s.message),
         Failure::Timeout => "no answer came in time".to_owned(),
     }

@@ -221,3 +221,20 @@ async fn access_is_asked_for_resource_group_and_subresource() {
             .unwrap()
     );
 }
+
+#[tokio::test]
+async fn an_answer_that_is_no_json_is_not_taken_for_one() {
+    let server = Server::planned(|seen| match seen.path() {
+        WEB => Fate::Text(200, "", "<html>Please log in</html>"),
+        _ => Fate::Answer,
+    })
+    .await;
+    let cluster = server.connect().await;
+    let deploy = cluster.kind("deploy").await.unwrap();
+    let error = cluster.get(&deploy, Some("shop"), "web").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "get of `deployment.apps/web` in namespace `shop`: the API server's answer cannot be read: \
+         26 bytes that are no JSON: expected value at line 1 column 1"
+    );
+}
