@@ -4,13 +4,20 @@
 //! same objects under the same rules without a connection. Who may do what is not decided here: that
 //! is the server's, which knows who asks.
 
+mod admission;
 mod builtin;
-mod ops;
+mod deletion;
+mod managed;
+pub mod ops;
+mod quantity;
 mod random;
 mod registry;
 mod rules;
+pub mod schema;
+pub mod selector;
 mod status;
 mod store;
+mod validate;
 mod webhook;
 
 use std::sync::{Arc, OnceLock};
@@ -18,7 +25,8 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 use tokio::sync::watch;
 
-pub use ops::{Actor, Propagation};
+pub use deletion::{Deleted, Deletion, Propagation, delete};
+pub use ops::{Actor, Part, Target, WriteOptions};
 pub use random::Random;
 pub use registry::{CustomVersion, Registry, Resource, Version};
 pub use status::{Cause, Status};
@@ -79,7 +87,8 @@ impl Kube {
         object: Value,
     ) -> Result<Arc<Value>, Status> {
         let resource = self.resource(resource)?;
-        ops::create(self, &resource, namespace, object, &Actor::controller()).await
+        let target = target(&resource, namespace, "");
+        ops::create(self, target, object, &WriteOptions::controller()).await
     }
 
     /// Changes an object as a controller does: read, modify, write, again if another write came
@@ -97,7 +106,7 @@ impl Kube {
         change: impl FnMut(&mut Value),
     ) -> Result<Arc<Value>, Status> {
         let resource = self.resource(resource)?;
-        ops::update(self, &resource, namespace, name, ops::Part::Main, change)
+        ops::update(self, target(&resource, namespace, name), Part::Main, change)
     }
 
     /// Changes the status of an object, and nothing else of it.
@@ -112,7 +121,12 @@ impl Kube {
         change: impl FnMut(&mut Value),
     ) -> Result<Arc<Value>, Status> {
         let resource = self.resource(resource)?;
-        ops::update(self, &resource, namespace, name, ops::Part::Status, change)
+        ops::update(
+            self,
+            target(&resource, namespace, name),
+            Part::Status,
+            change,
+        )
     }
 
     /// Deletes an object as a client does: finalizers and a pod's grace period hold it.
@@ -127,11 +141,11 @@ impl Kube {
         propagation: Propagation,
     ) -> Result<(), Status> {
         let resource = self.resource(resource)?;
-        let wish = ops::Deletion {
+        let wish = Deletion {
             propagation: Some(propagation),
-            ..ops::Deletion::default()
+            ..Deletion::default()
         };
-        ops::delete(self, &resource, namespace, name, &wish).map(|_| ())
+        delete(self, target(&resource, namespace, name), &wish).map(|_| ())
     }
 
     /// Deletes an object without grace, as the kubelet does when the containers of a pod are gone.
@@ -141,12 +155,12 @@ impl Kube {
     /// There is no such object.
     pub fn remove(&self, resource: &str, namespace: &str, name: &str) -> Result<(), Status> {
         let resource = self.resource(resource)?;
-        let wish = ops::Deletion {
+        let wish = Deletion {
             grace: Some(0),
             propagation: Some(Propagation::Background),
-            ..ops::Deletion::default()
+            ..Deletion::default()
         };
-        ops::delete(self, &resource, namespace, name, &wish).map(|_| ())
+        delete(self, target(&resource, namespace, name), &wish).map(|_| ())
     }
 
     /// Wakes up on each write; the value is its resource version.
@@ -180,6 +194,16 @@ impl Kube {
 
     fn webhooks(&self) -> Option<&Arc<dyn WebhookBackend>> {
         self.0.webhooks.get()
+    }
+}
+
+/// An object in the version in which its resource is stored.
+fn target<'a>(resource: &'a Resource, namespace: &'a str, name: &'a str) -> Target<'a> {
+    Target {
+        resource,
+        version: resource.versions.first().map_or("v1", |v| v.name.as_str()),
+        namespace,
+        name,
     }
 }
 

@@ -1,4 +1,7 @@
-//! Writing: create, update, delete, with what happens to every object whatever its kind.
+//! Writing: create and update, in the order of steps of a real API server.
+//!
+//! Create: metadata, defaults, admission (namespace, rules of kinds, mutating webhooks), validation,
+//! validating webhooks, store. Update: change, what may not be touched taken back, then the same.
 
 use std::sync::Arc;
 
@@ -6,18 +9,25 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Kube;
+use super::admission;
+use super::managed::{self, Manager};
 use super::registry::Resource;
 use super::rules;
-use super::status::Status;
+use super::status::{Cause, Status};
 use super::store::Clash;
+use super::validate;
 
 /// Who writes; webhooks are told.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     /// User name.
     pub user: String,
+    /// UID; often empty.
+    pub uid: String,
     /// Groups.
     pub groups: Vec<String>,
+    /// `extra` of impersonation.
+    pub extra: Vec<(String, Vec<String>)>,
 }
 
 impl Actor {
@@ -25,20 +35,33 @@ impl Actor {
     pub fn controller() -> Actor {
         Actor {
             user: "system:kube-controller-manager".to_owned(),
+            uid: String::new(),
             groups: vec!["system:authenticated".to_owned()],
+            extra: Vec::new(),
         }
     }
 }
 
-/// What happens to the dependents of a deleted object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Propagation {
-    /// They are deleted after it.
-    Background,
-    /// It waits for them.
-    Foreground,
-    /// They stay.
-    Orphan,
+/// How a write is made.
+#[derive(Clone, Debug)]
+pub struct WriteOptions {
+    /// Who writes.
+    pub actor: Actor,
+    /// All steps but the last.
+    pub dry_run: bool,
+    /// `managedFields[].manager`.
+    pub manager: String,
+}
+
+impl WriteOptions {
+    /// A write by the twin's own controllers.
+    pub fn controller() -> WriteOptions {
+        WriteOptions {
+            actor: Actor::controller(),
+            dry_run: false,
+            manager: "kube-controller-manager".to_owned(),
+        }
+    }
 }
 
 /// Which part of an object a write is for.
@@ -50,60 +73,95 @@ pub enum Part {
     Status,
 }
 
-/// What a deletion asks for.
-#[derive(Clone, Debug, Default)]
-pub struct Deletion {
-    /// `gracePeriodSeconds`.
-    pub grace: Option<i64>,
-    /// `propagationPolicy`.
-    pub propagation: Option<Propagation>,
-    /// `preconditions.uid`.
-    pub uid: Option<String>,
-    /// `preconditions.resourceVersion`.
-    pub version: Option<String>,
-    /// Whether nothing is written.
-    pub dry_run: bool,
+impl Part {
+    /// The name of the subresource; empty for the object itself.
+    pub fn subresource(self) -> &'static str {
+        match self {
+            Part::Main => "",
+            Part::Status => "status",
+        }
+    }
 }
 
-/// What a deletion did.
-#[derive(Clone, Debug)]
-pub enum Deleted {
-    /// The object is gone.
-    Gone(Arc<Value>),
-    /// It is being deleted.
-    Marked(Arc<Value>),
+/// Which object, in which version of its resource.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Its resource.
+    pub resource: &'a Resource,
+    /// The version in which the writer speaks; it shows in errors and managed fields.
+    pub version: &'a str,
+    /// Namespace; empty for cluster-scoped.
+    pub namespace: &'a str,
+    /// Name; empty while it is not known.
+    pub name: &'a str,
+}
+
+impl Target<'_> {
+    /// `apps/v1`.
+    pub fn api_version(&self) -> String {
+        self.resource.api_version(self.version)
+    }
 }
 
 /// Creates an object.
+///
+/// # Errors
+/// As the API server answers.
 pub async fn create(
     kube: &Kube,
-    resource: &Resource,
-    namespace: &str,
+    target: Target<'_>,
     mut object: Value,
-    _actor: &Actor,
+    options: &WriteOptions,
 ) -> Result<Arc<Value>, Status> {
-    std::future::ready(()).await;
-    let name = prepare_metadata(kube, resource, namespace, &mut object)?;
+    let resource = target.resource;
+    let name = prepare_metadata(kube, target, &mut object)?;
+    let target = Target {
+        name: &name,
+        ..target
+    };
+    admission::namespace_allows(kube, target)?;
     rules::default(resource, &mut object);
-    rules::prepare_create(resource, &mut object);
-    let key = (namespace.to_owned(), name.clone());
-    kube.store()
-        .insert(&resource.name(), key, object)
-        .map_err(|_| Status::already_exists(resource, &name))
+    let object = admission::admit_create(kube, target, object, options).await?;
+    store_new(kube, target, object, options)
 }
 
-fn prepare_metadata(
+fn store_new(
     kube: &Kube,
-    resource: &Resource,
-    namespace: &str,
-    object: &mut Value,
-) -> Result<String, Status> {
-    if !object.is_object() {
-        return Err(Status::bad_request("the object provided is unrecognized"));
+    target: Target<'_>,
+    mut object: Value,
+    options: &WriteOptions,
+) -> Result<Arc<Value>, Status> {
+    let resource = target.resource;
+    managed::created(&mut object, &Manager::of(target, options, Part::Main));
+    let key = (target.namespace.to_owned(), target.name.to_owned());
+    let taken = |existing: &Value| {
+        let mut status = Status::already_exists(resource, target.name);
+        if existing["metadata"]["deletionTimestamp"].is_string() {
+            status.message = format!("object is being deleted: {}", status.message);
+        }
+        status
+    };
+    if let Some(existing) = kube.get(&resource.name(), target.namespace, target.name) {
+        return Err(taken(&existing));
     }
+    if options.dry_run {
+        return Ok(Arc::new(object));
+    }
+    kube.store()
+        .insert(&resource.name(), key, object)
+        .map_err(|_| Status::already_exists(resource, target.name))
+}
+
+fn prepare_metadata(kube: &Kube, target: Target<'_>, object: &mut Value) -> Result<String, Status> {
+    let resource = target.resource;
     object["apiVersion"] = resource.storage_api_version().into();
     object["kind"] = resource.kind.clone().into();
     let meta = metadata(object);
+    if meta.get("resourceVersion").is_some_and(|v| v != "") {
+        return Err(Status::internal(
+            "resourceVersion should not be set on objects to be created",
+        ));
+    }
     let text = |meta: &Map<String, Value>, key: &str| {
         meta.get(key)
             .and_then(Value::as_str)
@@ -112,11 +170,20 @@ fn prepare_metadata(
     };
     let (mut name, prefix) = (text(meta, "name"), text(meta, "generateName"));
     if name.is_empty() && !prefix.is_empty() {
-        name = format!("{prefix}{}", kube.random().suffix(5));
+        name = format!("{}{}", shortened(&prefix), kube.random().suffix(5));
         meta.insert("name".to_owned(), name.clone().into());
     }
+    if name.is_empty() {
+        let cause = Cause::required("metadata.name", "name or generateName is required");
+        return Err(Status::invalid(
+            &resource.group,
+            &resource.kind,
+            "",
+            &[cause],
+        ));
+    }
     if resource.namespaced {
-        meta.insert("namespace".to_owned(), namespace.into());
+        meta.insert("namespace".to_owned(), target.namespace.into());
     } else {
         meta.remove("namespace");
     }
@@ -124,6 +191,7 @@ fn prepare_metadata(
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "selfLink",
+        "resourceVersion",
     ] {
         meta.remove(gone);
     }
@@ -132,22 +200,32 @@ fn prepare_metadata(
     Ok(name)
 }
 
-/// Reads, modifies and writes, until no other write came between.
+/// A prefix leaves room for its suffix in 63 characters.
+fn shortened(prefix: &str) -> &str {
+    prefix.get(..58).unwrap_or(prefix)
+}
+
+/// Reads, modifies and writes as a controller does, until no other write came between.
+///
+/// # Errors
+/// There is no such object.
 pub fn update(
     kube: &Kube,
-    resource: &Resource,
-    namespace: &str,
-    name: &str,
+    target: Target<'_>,
     part: Part,
     mut change: impl FnMut(&mut Value),
 ) -> Result<Arc<Value>, Status> {
+    let (resource, name) = (target.resource, target.name);
+    let options = WriteOptions::controller();
     loop {
         let before = kube
-            .get(&resource.name(), namespace, name)
+            .get(&resource.name(), target.namespace, name)
             .ok_or_else(|| Status::not_found(resource, name))?;
         let mut after = (*before).clone();
         change(&mut after);
         rules::prepare_update(resource, &before, &mut after, part);
+        rules::count_generation(resource, &before, &mut after, part);
+        managed::updated(&before, &mut after, &Manager::of(target, &options, part));
         match store(kube, resource, &before, after) {
             Ok(object) => return Ok(object),
             Err(Clash::Missing | Clash::Exists) => return Err(Status::not_found(resource, name)),
@@ -156,8 +234,122 @@ pub fn update(
     }
 }
 
+/// What a request makes of an object.
+pub struct Changed {
+    /// The object as the request wants it.
+    pub object: Value,
+    /// Whether the request named the version that it changes, so that a newer one is a conflict.
+    pub exact: bool,
+    /// Whether the managed fields in `object` are final (server-side apply).
+    pub applied: bool,
+}
+
+/// Changes an object as a request does: with defaults, admission, validation and webhooks.
+///
+/// # Errors
+/// As the API server answers.
+pub async fn change(
+    kube: &Kube,
+    target: Target<'_>,
+    part: Part,
+    options: &WriteOptions,
+    mut make: impl FnMut(&Value) -> Result<Changed, Status>,
+) -> Result<Arc<Value>, Status> {
+    let (resource, name) = (target.resource, target.name);
+    loop {
+        let before = kube
+            .get(&resource.name(), target.namespace, name)
+            .ok_or_else(|| Status::not_found(resource, name))?;
+        let Changed {
+            object: mut after,
+            exact,
+            applied,
+        } = make(&before)?;
+        check_version(resource, &before, &after)?;
+        rules::prepare_update(resource, &before, &mut after, part);
+        if part == Part::Main {
+            rules::default(resource, &mut after);
+            after = admission::admit_update(kube, target, &before, after, options).await?;
+        }
+        rules::count_generation(resource, &before, &mut after, part);
+        let causes = validate::update(resource, &before, &after, part);
+        if !causes.is_empty() {
+            return Err(Status::invalid(
+                &resource.group,
+                &resource.kind,
+                name,
+                &causes,
+            ));
+        }
+        if part == Part::Main {
+            admission::validate_update(kube, target, &before, &after, options).await?;
+        }
+        if !applied {
+            managed::updated(&before, &mut after, &Manager::of(target, options, part));
+        }
+        if options.dry_run {
+            after["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
+            return Ok(Arc::new(after));
+        }
+        match store(kube, resource, &before, after) {
+            Ok(object) => return Ok(object),
+            Err(Clash::Missing | Clash::Exists) => return Err(Status::not_found(resource, name)),
+            Err(Clash::Changed) if exact => return Err(Status::modified(resource, name)),
+            Err(Clash::Changed) => {}
+        }
+    }
+}
+
+/// A version that a request carries must be the one that is stored.
+fn check_version(resource: &Resource, before: &Value, after: &Value) -> Result<(), Status> {
+    let name = before["metadata"]["name"].as_str().unwrap_or_default();
+    if let Some(uid) = after["metadata"]["uid"].as_str()
+        && !uid.is_empty()
+        && before["metadata"]["uid"] != uid
+    {
+        return Err(Status::conflict(
+            resource,
+            name,
+            &format!(
+                "StorageError: invalid object, Code: 4, Key: /registry/{}/{}, ResourceVersion: 0, \
+                 AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                resource.plural,
+                storage_path(before),
+                before["metadata"]["uid"].as_str().unwrap_or_default()
+            ),
+        ));
+    }
+    match after["metadata"]["resourceVersion"].as_str() {
+        None | Some("") => Ok(()),
+        Some(version) => {
+            if version.parse::<u64>().is_err() {
+                return Err(Status::internal(format!(
+                    "strconv.ParseUint: parsing \"{version}\": invalid syntax"
+                )));
+            }
+            if before["metadata"]["resourceVersion"] == version {
+                Ok(())
+            } else {
+                Err(Status::modified(resource, name))
+            }
+        }
+    }
+}
+
+fn storage_path(object: &Value) -> String {
+    let (namespace, name) = key_of(object);
+    if namespace.is_empty() {
+        name
+    } else {
+        format!("{namespace}/{name}")
+    }
+}
+
 /// Writes the new state of an object: not at all when nothing changed, and as its removal when it was
 /// only held by what it has now lost.
+///
+/// # Errors
+/// Another write came first.
 pub fn store(
     kube: &Kube,
     resource: &Resource,
@@ -165,18 +357,18 @@ pub fn store(
     mut after: Value,
 ) -> Result<Arc<Value>, Clash> {
     after["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
-    if after == **before && !finished(&after) {
-        return Ok(Arc::clone(before));
-    }
     let key = key_of(before);
     if finished(&after) {
         return kube.store().remove(&resource.name(), &key, before, after);
+    }
+    if managed::same(before, &after) {
+        return Ok(Arc::clone(before));
     }
     kube.store().replace(&resource.name(), key, before, after)
 }
 
 /// Whether an object is being deleted and nothing holds it any more.
-fn finished(object: &Value) -> bool {
+pub fn finished(object: &Value) -> bool {
     let meta = &object["metadata"];
     let held = |list: &Value| list.as_array().is_some_and(|l| !l.is_empty());
     meta["deletionTimestamp"].is_string()
@@ -185,111 +377,8 @@ fn finished(object: &Value) -> bool {
         && !(object["kind"] == "Namespace" && held(&object["spec"]["finalizers"]))
 }
 
-/// Deletes an object, or marks it when something holds it.
-pub fn delete(
-    kube: &Kube,
-    resource: &Resource,
-    namespace: &str,
-    name: &str,
-    wish: &Deletion,
-) -> Result<Deleted, Status> {
-    loop {
-        let before = kube
-            .get(&resource.name(), namespace, name)
-            .ok_or_else(|| Status::not_found(resource, name))?;
-        let after = marked(resource, &before, wish);
-        let gone = finished(&after);
-        if wish.dry_run {
-            return Ok(outcome(gone, Arc::new(after)));
-        }
-        match store(kube, resource, &before, after) {
-            Ok(object) => return Ok(outcome(gone, object)),
-            Err(Clash::Missing | Clash::Exists) => return Err(Status::not_found(resource, name)),
-            Err(Clash::Changed) => {}
-        }
-    }
-}
-
-fn outcome(gone: bool, object: Arc<Value>) -> Deleted {
-    if gone {
-        Deleted::Gone(object)
-    } else {
-        Deleted::Marked(object)
-    }
-}
-
-/// The object with the marks of its deletion.
-fn marked(resource: &Resource, before: &Value, wish: &Deletion) -> Value {
-    let mut after = before.clone();
-    let grace = grace(resource, before, wish.grace);
-    let namespace = before["kind"] == "Namespace";
-    let meta = metadata(&mut after);
-    let known = meta
-        .get("deletionGracePeriodSeconds")
-        .and_then(Value::as_i64);
-    if meta.contains_key("deletionTimestamp") {
-        if grace < known.unwrap_or(0) {
-            meta.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
-            meta.insert("deletionTimestamp".to_owned(), after_seconds(grace));
-        }
-    } else {
-        meta.insert("deletionTimestamp".to_owned(), after_seconds(grace));
-        if !namespace {
-            meta.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
-        }
-        if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
-            meta.insert("generation".to_owned(), (generation + 1).into());
-        }
-    }
-    set_propagation(meta, wish.propagation);
-    if namespace {
-        after["status"]["phase"] = "Terminating".into();
-    }
-    after
-}
-
-fn set_propagation(meta: &mut Map<String, Value>, propagation: Option<Propagation>) {
-    let Some(propagation) = propagation else {
-        return;
-    };
-    let mut finalizers: Vec<Value> = meta
-        .get("finalizers")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    finalizers.retain(|f| f != "foregroundDeletion" && f != "orphan");
-    match propagation {
-        Propagation::Background => {}
-        Propagation::Foreground => finalizers.push("foregroundDeletion".into()),
-        Propagation::Orphan => finalizers.push("orphan".into()),
-    }
-    if finalizers.is_empty() {
-        meta.remove("finalizers");
-    } else {
-        meta.insert("finalizers".to_owned(), finalizers.into());
-    }
-}
-
-/// Only a pod that runs somewhere has time to stop.
-fn grace(resource: &Resource, object: &Value, wish: Option<i64>) -> i64 {
-    if resource.name() != "pods" {
-        return 0;
-    }
-    let done = matches!(
-        object["status"]["phase"].as_str(),
-        Some("Succeeded" | "Failed")
-    );
-    let scheduled = object["spec"]["nodeName"]
-        .as_str()
-        .is_some_and(|n| !n.is_empty());
-    if done || !scheduled {
-        return 0;
-    }
-    let own = object["spec"]["terminationGracePeriodSeconds"].as_i64();
-    wish.or(own).unwrap_or(30).max(0)
-}
-
-fn key_of(object: &Value) -> (String, String) {
+/// Namespace and name of an object.
+pub fn key_of(object: &Value) -> (String, String) {
     let text = |key: &str| {
         object["metadata"][key]
             .as_str()
@@ -312,10 +401,11 @@ pub fn metadata(object: &mut Value) -> &mut Map<String, Value> {
 
 /// The wall clock as the API writes it: UTC, whole seconds.
 pub fn now() -> Value {
-    after_seconds(0)
+    in_seconds(0)
 }
 
-fn after_seconds(seconds: i64) -> Value {
+/// The wall clock some seconds from now.
+pub fn in_seconds(seconds: i64) -> Value {
     let at = Timestamp::now().as_second() + seconds;
     Timestamp::from_second(at)
         .map(|t| t.to_string())

@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
-use super::ops::Part;
+use super::Kube;
+use super::ops::{Part, Target};
 use super::registry::Resource;
+use super::status::Status;
 
 /// Fills in what the object leaves open.
 pub fn default(_resource: &Resource, _object: &mut Value) {}
@@ -40,12 +42,24 @@ pub fn prepare_update(resource: &Resource, before: &Value, after: &mut Value, pa
             if has_status(resource) {
                 set(after, "status", before.get("status").cloned());
             }
-            if has_generation(resource) && body(before) != body(after) {
-                let generation = before["metadata"]["generation"].as_i64().unwrap_or(0);
-                after["metadata"]["generation"] = (generation + 1).into();
-            }
         }
     }
+}
+
+/// Counts a change of what is wished for.
+pub fn count_generation(resource: &Resource, before: &Value, after: &mut Value, part: Part) {
+    if part == Part::Main && has_generation(resource) && body(before) != body(after) {
+        let generation = before["metadata"]["generation"].as_i64().unwrap_or(0);
+        after["metadata"]["generation"] = (generation + 1).into();
+    }
+}
+
+/// What the server itself adds to a new object of a kind, or has against it.
+///
+/// # Errors
+/// A rule of the kind is broken.
+pub fn admit(_kube: &Kube, _target: Target<'_>, _object: &mut Value) -> Result<(), Status> {
+    Ok(())
 }
 
 fn body(object: &Value) -> Option<&Value> {
