@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::Kube;
+use super::crd;
 use super::ops::{Target, finished, in_seconds, metadata, store};
 use super::registry::Resource;
 use super::status::Status;
@@ -66,13 +67,21 @@ pub fn delete(kube: &Kube, target: Target<'_>, wish: &Deletion) -> Result<Delete
         let after = marked(resource, &before, wish);
         let gone = finished(&after);
         if gone && !before["metadata"]["deletionTimestamp"].is_string() && !graceful(resource) {
-            return take(kube, target, &before, wish.dry_run);
+            match take(kube, target, &before, wish.dry_run) {
+                Err(raced) if raced.code == 409 => continue,
+                done => return done,
+            }
         }
         if wish.dry_run {
             return Ok(outcome(gone, Arc::new(after)));
         }
         match store(kube, resource, &before, after) {
-            Ok(object) => return Ok(outcome(gone, object)),
+            Ok(object) => {
+                if resource.kind == "CustomResourceDefinition" && resource.built_in && !gone {
+                    crd::written(kube, &object);
+                }
+                return Ok(outcome(gone, object));
+            }
             Err(Clash::Missing | Clash::Exists) => return Err(Status::not_found(resource, name)),
             Err(Clash::Changed) => {}
         }
@@ -91,13 +100,17 @@ fn take(
         return Ok(Deleted::Gone(Arc::clone(before)));
     }
     let key = (target.namespace.to_owned(), name.to_owned());
-    kube.store()
+    let gone = kube
+        .store()
         .remove(&resource.name(), &key, before, (**before).clone())
-        .map(Deleted::Gone)
         .map_err(|clash| match clash {
             Clash::Changed => Status::modified(resource, name),
             Clash::Exists | Clash::Missing => Status::not_found(resource, name),
-        })
+        })?;
+    if !resource.built_in {
+        crd::removed(kube, resource);
+    }
+    Ok(Deleted::Gone(gone))
 }
 
 const PERMANENT: &[&str] = &["default", "kube-public", "kube-system"];

@@ -6,9 +6,12 @@
 
 mod admission;
 mod builtin;
+mod crd;
+pub mod custom;
 mod deletion;
 mod managed;
 pub mod ops;
+pub mod patch;
 mod quantity;
 mod random;
 mod registry;

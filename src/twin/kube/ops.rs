@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Kube;
 use super::admission;
+use super::crd;
 use super::managed::{self, Manager};
 use super::registry::Resource;
 use super::rules;
@@ -147,9 +148,21 @@ fn store_new(
     if options.dry_run {
         return Ok(Arc::new(object));
     }
-    kube.store()
+    let stored = kube
+        .store()
         .insert(&resource.name(), key, object)
-        .map_err(|_| Status::already_exists(resource, target.name))
+        .map_err(|_| Status::already_exists(resource, target.name))?;
+    Ok(after_write(kube, resource, stored))
+}
+
+/// What follows at once from a write. The object may have been written again by then.
+fn after_write(kube: &Kube, resource: &Resource, object: Arc<Value>) -> Arc<Value> {
+    if resource.kind == "CustomResourceDefinition" && resource.built_in {
+        crd::written(kube, &object);
+        let (namespace, name) = key_of(&object);
+        return kube.get(&resource.name(), &namespace, &name).unwrap_or(object);
+    }
+    object
 }
 
 fn prepare_metadata(kube: &Kube, target: Target<'_>, object: &mut Value) -> Result<String, Status> {
@@ -292,7 +305,7 @@ pub async fn change(
             return Ok(Arc::new(after));
         }
         match store(kube, resource, &before, after) {
-            Ok(object) => return Ok(object),
+            Ok(object) => return Ok(after_write(kube, resource, object)),
             Err(Clash::Missing | Clash::Exists) => return Err(Status::not_found(resource, name)),
             Err(Clash::Changed) if exact => return Err(Status::modified(resource, name)),
             Err(Clash::Changed) => {}
@@ -359,7 +372,11 @@ pub fn store(
     after["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
     let key = key_of(before);
     if finished(&after) {
-        return kube.store().remove(&resource.name(), &key, before, after);
+        let gone = kube.store().remove(&resource.name(), &key, before, after)?;
+        if !resource.built_in {
+            crd::removed(kube, resource);
+        }
+        return Ok(gone);
     }
     if managed::same(before, &after) {
         return Ok(Arc::clone(before));

@@ -52,6 +52,8 @@ pub struct CustomVersion {
     pub columns: Vec<serde_json::Value>,
     /// `subresources.scale`.
     pub scale: Option<serde_json::Value>,
+    /// JSON paths of `selectableFields`, `.spec.action`.
+    pub selectable: Vec<String>,
 }
 
 /// Every verb of a plain resource, in the order of discovery.
