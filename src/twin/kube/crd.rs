@@ -21,7 +21,9 @@ pub fn written(kube: &Kube, crd: &Value) {
     if let Some(resource) = custom::resource(crd) {
         kube.registry().set(resource);
     }
-    let Some(crds) = kube.registry().get(CRDS) else { return };
+    let Some(crds) = kube.registry().get(CRDS) else {
+        return;
+    };
     let _ = update(kube, target(&crds, "", name), Part::Status, fill_status);
 }
 
@@ -38,7 +40,8 @@ pub fn removed(kube: &Kube, resource: &Resource) {
 
 /// Deletes the objects of a CRD that is being deleted; once there are none, it is gone too.
 fn clean_up(kube: &Kube, name: &str) {
-    let (Some(crds), Some(resource)) = (kube.registry().get(CRDS), kube.registry().get(name)) else {
+    let (Some(crds), Some(resource)) = (kube.registry().get(CRDS), kube.registry().get(name))
+    else {
         return;
     };
     for object in kube.list(name, None) {
@@ -89,7 +92,11 @@ fn fill_status(crd: &mut Value) {
     };
     let conditions = json!([
         condition("NamesAccepted", "NoConflicts", "no conflicts found"),
-        condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+        condition(
+            "Established",
+            "InitialNamesAccepted",
+            "the initial names have been accepted"
+        ),
     ]);
     crd["status"] = json!({
         "acceptedNames": names,

@@ -74,7 +74,13 @@ fn check(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) {
     if value.is_null() {
         return;
     }
-    let place = || if path.is_empty() { "<nil>".to_owned() } else { path.to_owned() };
+    let place = || {
+        if path.is_empty() {
+            "<nil>".to_owned()
+        } else {
+            path.to_owned()
+        }
+    };
     if let Some(wanted) = schema["type"].as_str()
         && !has_type(value, wanted)
         && !(schema["x-kubernetes-int-or-string"] == true)
@@ -155,7 +161,11 @@ fn quoted_type(value: &Value) -> String {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 /// The resource that a CRD makes, if it serves any version.
@@ -182,7 +192,10 @@ pub fn resource(crd: &Value) -> Option<Resource> {
         let selectable = version["selectableFields"].as_array().into_iter().flatten();
         let custom = CustomVersion {
             schema: version["schema"]["openAPIV3Schema"].clone(),
-            columns: version["additionalPrinterColumns"].as_array().cloned().unwrap_or_default(),
+            columns: version["additionalPrinterColumns"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default(),
             scale: version["subresources"].get("scale").cloned(),
             selectable: selectable.filter_map(|f| text(&f["jsonPath"])).collect(),
         };

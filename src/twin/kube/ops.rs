@@ -160,7 +160,9 @@ fn after_write(kube: &Kube, resource: &Resource, object: Arc<Value>) -> Arc<Valu
     if resource.kind == "CustomResourceDefinition" && resource.built_in {
         crd::written(kube, &object);
         let (namespace, name) = key_of(&object);
-        return kube.get(&resource.name(), &namespace, &name).unwrap_or(object);
+        return kube
+            .get(&resource.name(), &namespace, &name)
+            .unwrap_or(object);
     }
     object
 }

@@ -34,7 +34,12 @@ impl WriteWish {
             other => {
                 let known = ["", "Ignore", "Strict", "Warn"];
                 let cause = Cause::unsupported("fieldValidation", format!("\"{other}\""), &known);
-                return Err(invalid_options(kind, &cause.field, cause.reason, &cause.message));
+                return Err(invalid_options(
+                    kind,
+                    &cause.field,
+                    cause.reason,
+                    &cause.message,
+                ));
             }
         };
         let agent = headers
@@ -63,7 +68,12 @@ pub fn dry_run(kind: &str, query: &Query) -> Result<bool, Status> {
     let wishes: Vec<&str> = query.all("dryRun").filter(|d| !d.is_empty()).collect();
     if wishes.iter().any(|d| *d != "All") {
         let cause = Cause::unsupported("dryRun", serde_json::json!(wishes), &["All"]);
-        return Err(invalid_options(kind, &cause.field, cause.reason, &cause.message));
+        return Err(invalid_options(
+            kind,
+            &cause.field,
+            cause.reason,
+            &cause.message,
+        ));
     }
     Ok(!wishes.is_empty())
 }
@@ -129,19 +139,32 @@ fn typed(
             unknown = schema::unknown_fields(text, Some(of));
         }
         schema::normalise(&mut value, of);
-    } else if let Some(custom) = view.resource.version(&view.version).and_then(|v| v.custom.as_ref()) {
+    } else if let Some(custom) = view
+        .resource
+        .version(&view.version)
+        .and_then(|v| v.custom.as_ref())
+    {
         if strictness != Strictness::Ignore {
             unknown = schema::unknown_fields(text, None);
         }
-        unknown.extend(super::super::kube::custom::prune(&mut value, &custom.schema));
+        unknown.extend(super::super::kube::custom::prune(
+            &mut value,
+            &custom.schema,
+        ));
     }
     if strictness == Strictness::Strict && !unknown.is_empty() {
-        return Err(handled(&format!("strict decoding error: {}", unknown.join(", "))));
+        return Err(handled(&format!(
+            "strict decoding error: {}",
+            unknown.join(", ")
+        )));
     }
     if strictness == Strictness::Ignore {
         unknown.clear();
     }
-    Ok(Read { object: view.read(value), warnings: unknown })
+    Ok(Read {
+        object: view.read(value),
+        warnings: unknown,
+    })
 }
 
 /// The body as JSON: YAML is also read.

@@ -23,7 +23,10 @@ impl View {
     }
 
     fn stored(&self) -> bool {
-        self.resource.versions.first().is_none_or(|v| v.name == self.version)
+        self.resource
+            .versions
+            .first()
+            .is_none_or(|v| v.name == self.version)
     }
 
     /// A stored object in this version.

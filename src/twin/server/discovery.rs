@@ -73,15 +73,19 @@ pub fn groups(kube: &Kube) -> Vec<Group> {
 
 /// Whether the asker wants everything in one document.
 pub fn wants_aggregated(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let accept = headers
+        .get(ACCEPT)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     accept.split(',').any(|range| {
-        range.contains("as=APIGroupDiscoveryList") && range.contains("v=v2") && !range.contains("v2beta1")
+        range.contains("as=APIGroupDiscoveryList")
+            && range.contains("v=v2")
+            && !range.contains("v2beta1")
     })
 }
 
 /// The content type of the aggregated document.
-pub const AGGREGATED: &str =
-    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+pub const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// Everything in one document: the core group for `/api`, the others for `/apis`.
 pub fn aggregated(kube: &Kube, core: bool) -> Value {
@@ -93,12 +97,18 @@ pub fn aggregated(kube: &Kube, core: bool) -> Value {
                 .versions
                 .iter()
                 .map(|(version, resources)| {
-                    let resources: Vec<Value> =
-                        resources.iter().map(|r| aggregated_resource(r, version)).collect();
+                    let resources: Vec<Value> = resources
+                        .iter()
+                        .map(|r| aggregated_resource(r, version))
+                        .collect();
                     json!({"version": version, "resources": resources, "freshness": "Current"})
                 })
                 .collect();
-            let meta = if core { json!({}) } else { json!({"name": group.name}) };
+            let meta = if core {
+                json!({})
+            } else {
+                json!({"name": group.name})
+            };
             json!({"metadata": meta, "versions": versions})
         })
         .collect();
@@ -160,9 +170,7 @@ pub fn group(kube: &Kube, name: &str) -> Option<Value> {
 }
 
 fn group_entry(group: &Group) -> Value {
-    let entry = |version: &str| {
-        json!({"groupVersion": format!("{}/{version}", group.name), "version": version})
-    };
+    let entry = |version: &str| json!({"groupVersion": format!("{}/{version}", group.name), "version": version});
     let versions: Vec<Value> = group.versions.iter().map(|(v, _)| entry(v)).collect();
     json!({"name": group.name, "versions": versions, "preferredVersion": versions[0]})
 }
@@ -211,7 +219,9 @@ pub fn resource_list(kube: &Kube, group: &str, version: &str) -> Option<Value> {
 
 fn subresources<'a>(resource: &'a Resource, version: &str) -> impl Iterator<Item = &'a str> {
     let version: Option<&Version> = resource.version(version);
-    version.into_iter().flat_map(|v| v.subresources.iter().map(String::as_str))
+    version
+        .into_iter()
+        .flat_map(|v| v.subresources.iter().map(String::as_str))
 }
 
 fn kind_of<'a>(

@@ -41,7 +41,10 @@ pub fn answer(
     query: &Query,
 ) -> Result<Reply, Status> {
     let headers = request.headers();
-    let upgrade = headers.get(UPGRADE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let upgrade = headers
+        .get(UPGRADE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     if !upgrade.eq_ignore_ascii_case("websocket") {
         return Err(Status::bad_request("Upgrade request required"));
     }
@@ -50,7 +53,9 @@ pub fn answer(
         .map(|k| derive_accept_key(k.as_bytes()))
         .ok_or_else(|| Status::bad_request("no Sec-WebSocket-Key"))?;
     let protocol = chosen(headers).ok_or_else(|| {
-        Status::not_modelled("port-forward other than by the WebSocket protocols v4 and v5.channel.k8s.io")
+        Status::not_modelled(
+            "port-forward other than by the WebSocket protocols v4 and v5.channel.k8s.io",
+        )
     })?;
     let ports = ports(query)?;
     if pod["status"]["phase"] != "Running" {
@@ -102,9 +107,10 @@ fn ports(query: &Query) -> Result<Vec<u16>, Status> {
     texts
         .into_iter()
         .map(|text| {
-            text.parse::<u16>().ok().filter(|p| *p > 0).ok_or_else(|| {
-                Status::bad_request(format!("unable to parse \"{text}\" as a port"))
-            })
+            text.parse::<u16>()
+                .ok()
+                .filter(|p| *p > 0)
+                .ok_or_else(|| Status::bad_request(format!("unable to parse \"{text}\" as a port")))
         })
         .collect()
 }
@@ -140,7 +146,9 @@ async fn forward(socket: Socket, pods: Arc<dyn PodNetwork>, pod: Arc<Value>, por
             }
             Err(why) => {
                 writers.push(None);
-                let _ = send.send(frame(channel + 1, refused(&pod, *port, &why).as_bytes())).await;
+                let _ = send
+                    .send(frame(channel + 1, refused(&pod, *port, &why).as_bytes()))
+                    .await;
             }
         }
     }
@@ -161,7 +169,10 @@ async fn forward(socket: Socket, pods: Arc<dyn PodNetwork>, pod: Arc<Value>, por
                 return;
             }
         }
-        let close = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        let close = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "".into(),
+        };
         let _ = to_client.send(Message::Close(Some(close))).await;
         let _ = to_client.flush().await;
     };

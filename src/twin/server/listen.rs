@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret as _;
@@ -46,7 +46,11 @@ pub async fn listen(app: Arc<App>) -> Result<Listening, ServerError> {
             }
         }
     });
-    Ok(Listening { address, root, task })
+    Ok(Listening {
+        address,
+        root,
+        task,
+    })
 }
 
 async fn connection(app: Arc<App>, acceptor: TlsAcceptor, stream: TcpStream) {
@@ -65,20 +69,15 @@ async fn connection(app: Arc<App>, acceptor: TlsAcceptor, stream: TcpStream) {
 /// A throw-away CA and the server's certificate by it.
 fn identity() -> Result<(TlsAcceptor, String), ServerError> {
     let broken = |why: String| ServerError::Certificate(why);
-    let now = Timestamp::now();
-    let spec = CaSpec {
-        subject: "CN=twin-kubernetes-ca".into(),
-        not_before: now - SignedDuration::from_hours(1),
-        not_after: now + SignedDuration::from_hours(24 * 365),
-        path_len: None,
-    };
+    let spec = CaSpec::new([("CN", "twin-kubernetes-ca")], Timestamp::now());
     let authority = Authority::self_signed(&spec).map_err(|e| broken(e.to_string()))?;
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let serving = serving(&["localhost", "kubernetes.default.svc"], &[ip], &authority)
         .map_err(|e| broken(e.to_string()))?;
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(serving.chain.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|e| broken(e.to_string()))?;
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(serving.chain.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|e| broken(e.to_string()))?;
     let key = PrivateKeyDer::from_pem_slice(serving.key.expose_secret().as_bytes())
         .map_err(|e| broken(e.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -29,8 +29,10 @@ impl Selection {
     /// # Errors
     /// 400: a selector cannot be read, or selects by a field that the resource cannot be selected by.
     pub fn read(resource: &Resource, version: &str, query: &Query) -> Result<Selection, Status> {
-        let labels = LabelSelector::parse(query.get("labelSelector")).map_err(Status::bad_request)?;
-        let fields = FieldSelector::parse(query.get("fieldSelector")).map_err(Status::bad_request)?;
+        let labels =
+            LabelSelector::parse(query.get("labelSelector")).map_err(Status::bad_request)?;
+        let fields =
+            FieldSelector::parse(query.get("fieldSelector")).map_err(Status::bad_request)?;
         for field in fields.fields() {
             selectable(resource, version, field).map_err(Status::bad_request)?;
         }
@@ -101,7 +103,9 @@ fn selectable(resource: &Resource, version: &str, field: &str) -> Result<(), Str
         } else {
             "\"metadata.name\""
         };
-        return Err(format!("\"{field}\" is not a known field selector: only {names}"));
+        return Err(format!(
+            "\"{field}\" is not a known field selector: only {names}"
+        ));
     }
     Err(match resource.kind.as_str() {
         "Job" => format!("field label \"{field}\" not supported for Job"),
@@ -140,7 +144,11 @@ pub async fn answer(
             Ok(document(200, notation, &list))
         }
         Form::Object => {
-            let list = List { view, meta: &meta, items: &items };
+            let list = List {
+                view,
+                meta: &meta,
+                items: &items,
+            };
             Ok(document(200, notation, &list))
         }
     }
@@ -255,7 +263,12 @@ async fn page(
     if !selection.is_everything() {
         items.retain(|(_, object)| selection.has(object));
     }
-    let mut page = Page { version, items, next: None, remaining: None };
+    let mut page = Page {
+        version,
+        items,
+        next: None,
+        remaining: None,
+    };
     if limit > 0 && page.items.len() > limit {
         let rest = page.items.len() - limit;
         page.items.truncate(limit);
@@ -332,7 +345,9 @@ fn number(text: &str) -> Result<i64, Status> {
         return Ok(0);
     }
     text.parse().map_err(|_| {
-        Status::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
+        Status::bad_request(format!(
+            "strconv.ParseInt: parsing \"{text}\": invalid syntax"
+        ))
     })
 }
 
@@ -344,7 +359,9 @@ fn write_token(version: u64, key: &Key) -> String {
 
 fn read_token(token: &str) -> Result<(u64, Key), Status> {
     let broken = |why: &str| {
-        Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+        Status::bad_request(format!(
+            "invalid continue token: continue key is not valid: {why}"
+        ))
     };
     let text = base64::engine::general_purpose::URL_SAFE_NO_PAD
         .decode(token)
@@ -356,12 +373,17 @@ fn read_token(token: &str) -> Result<(u64, Key), Status> {
             broken(&format!("illegal base64 data at input byte {at}"))
         })?;
     let token: Value = serde_json::from_slice(&text).map_err(|e| broken(&e.to_string()))?;
-    let start = token["start"].as_str().unwrap_or_default().trim_end_matches('\u{0}');
+    let start = token["start"]
+        .as_str()
+        .unwrap_or_default()
+        .trim_end_matches('\u{0}');
     match (token["rv"].as_u64(), start.split_once('/')) {
         (Some(version), Some((namespace, name))) => {
             Ok((version, (namespace.to_owned(), name.to_owned())))
         }
-        _ => Err(broken("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")),
+        _ => Err(broken(
+            "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+        )),
     }
 }
 

@@ -3,14 +3,36 @@
 //! It is apart from [`super::kube`] so that objects and their rules know no HTTP. It decides who asks,
 //! what they may do, and in which form they get the answer.
 
+mod apply;
+mod body;
+mod bootstrap;
+mod convert;
+mod discovery;
 mod fault;
+mod forward;
+mod listen;
+mod listing;
 mod network;
+mod objects;
+mod openapi;
+mod path;
+mod rbac;
+mod reply;
+mod review;
+mod service;
+mod subresources;
+mod table;
+mod user;
+mod watch;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use base64::Engine as _;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use ring::rand::SecureRandom as _;
+use tokio::task::JoinHandle;
 
 pub use fault::{Call, Effect, Fault, FaultPlan};
 pub use network::PodNetwork;
@@ -51,29 +73,52 @@ pub struct ServerOptions {
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
+    /// The objects that every cluster has could not be made.
+    #[error("no objects to start with: {0}")]
+    Bootstrap(String),
     /// No port could be had.
     #[error("no port on 127.0.0.1: {0}")]
     Port(#[from] std::io::Error),
     /// The serving certificate could not be made.
     #[error("no serving certificate: {0}")]
     Certificate(String),
+    /// The machine gives no random numbers.
+    #[error("no random numbers for a token")]
+    Randomness,
 }
 
 /// A running API server; dropping it ends it with all its connections.
 pub struct Server {
     address: SocketAddr,
-    kubeconfig: String,
+    root: String,
+    token: String,
+    task: JoinHandle<()>,
 }
 
 impl Server {
-    /// Starts a server on a free port of 127.0.0.1.
+    /// Starts a server on a free port of 127.0.0.1. The namespaces and roles that every cluster has
+    /// are made if they are not there.
     ///
     /// # Errors
     /// There is no port, or no certificate could be made.
     pub async fn start(options: ServerOptions) -> Result<Server, ServerError> {
-        let _ = options;
-        std::future::ready(()).await;
-        Err(ServerError::Certificate("being built".to_owned()))
+        bootstrap::run(&options.kube)
+            .await
+            .map_err(|status| ServerError::Bootstrap(status.message))?;
+        let token = made_up_token().ok_or(ServerError::Randomness)?;
+        let mut users = options.users.clone();
+        users.push(User {
+            name: ADMINISTRATOR.to_owned(),
+            groups: vec![user::MASTERS.to_owned()],
+            token: token.clone(),
+        });
+        let listening = listen::listen(Arc::new(service::App { options, users })).await?;
+        Ok(Server {
+            address: listening.address,
+            root: listening.root,
+            token,
+            task: listening.task,
+        })
     }
 
     /// Where it listens.
@@ -82,7 +127,43 @@ impl Server {
     }
 
     /// The administrator's kubeconfig, with the token in it.
-    pub fn kubeconfig(&self) -> &str {
-        &self.kubeconfig
+    pub fn kubeconfig(&self) -> String {
+        self.kubeconfig_for(ADMINISTRATOR, &self.token)
     }
+
+    /// The kubeconfig of a user with a token.
+    pub fn kubeconfig_for(&self, name: &str, token: &str) -> String {
+        let context = super::CONTEXT;
+        let root = base64::engine::general_purpose::STANDARD.encode(&self.root);
+        let document = serde_json::json!({
+            "apiVersion": "v1", "kind": "Config", "preferences": {}, "current-context": context,
+            "clusters": [{"name": context, "cluster": {
+                "server": format!("https://{}", self.address), "certificate-authority-data": root,
+            }}],
+            "users": [{"name": name, "user": {"token": token}}],
+            "contexts": [{"name": context, "context": {"cluster": context, "user": name}}],
+        });
+        serde_saphyr::to_string(&document).unwrap_or_default()
+    }
+
+    /// Ends the server and waits until its socket is closed.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The user of the kubeconfig.
+const ADMINISTRATOR: &str = "twin-admin";
+
+fn made_up_token() -> Option<String> {
+    let mut bytes = [0; 24];
+    ring::rand::SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
 }

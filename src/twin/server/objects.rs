@@ -112,7 +112,9 @@ pub async fn answer(ask: &Ask<'_>) -> Result<Reply, Status> {
         return Err(Status::method_not_allowed());
     }
     match (ask.method.as_str(), named) {
-        ("GET" | "HEAD", _) if ask.path.watch || (!named && ask.query.is_true("watch")) => watch(ask),
+        ("GET" | "HEAD", _) if ask.path.watch || (!named && ask.query.is_true("watch")) => {
+            watch(ask)
+        }
         ("GET" | "HEAD", true) if ask.query.is_true("watch") => watch(ask),
         ("GET" | "HEAD", true) => read(ask).await,
         ("GET" | "HEAD", false) => list(ask).await,
@@ -129,7 +131,14 @@ pub async fn answer(ask: &Ask<'_>) -> Result<Reply, Status> {
 
 fn watch(ask: &Ask<'_>) -> Result<Reply, Status> {
     let (form, _) = negotiate(ask.headers, Endpoint::Watch)?;
-    watch::answer(ask.kube, &ask.view, ask.scope(), ask.query, form, &ask.path.name)
+    watch::answer(
+        ask.kube,
+        &ask.view,
+        ask.scope(),
+        ask.query,
+        form,
+        &ask.path.name,
+    )
 }
 
 async fn list(ask: &Ask<'_>) -> Result<Reply, Status> {
@@ -144,9 +153,19 @@ async fn read(ask: &Ask<'_>) -> Result<Reply, Status> {
         listing::wait_for(ask.kube, version).await?;
     }
     if ask.view.resource.namespaced
-        && ask.kube.get("namespaces", "", &ask.path.namespace).is_none()
+        && ask
+            .kube
+            .get("namespaces", "", &ask.path.namespace)
+            .is_none()
         && let Some(namespaces) = ask.kube.registry().get("namespaces")
-        && ask.kube.get(&ask.view.resource.name(), &ask.path.namespace, &ask.path.name).is_none()
+        && ask
+            .kube
+            .get(
+                &ask.view.resource.name(),
+                &ask.path.namespace,
+                &ask.path.name,
+            )
+            .is_none()
     {
         return Err(Status::not_found(&namespaces, &ask.path.namespace));
     }
@@ -159,7 +178,9 @@ async fn create(ask: &Ask<'_>) -> Result<Reply, Status> {
     if !ask.view.resource.namespaced && !ask.path.namespace.is_empty() {
         return Err(Status::no_resource());
     }
-    let own = read.object["metadata"]["namespace"].as_str().unwrap_or_default();
+    let own = read.object["metadata"]["namespace"]
+        .as_str()
+        .unwrap_or_default();
     if ask.view.resource.namespaced && ask.path.namespace.is_empty() {
         return Err(Status::method_not_allowed());
     }
@@ -191,7 +212,10 @@ pub async fn update(ask: &Ask<'_>, part: Part) -> Result<Reply, Status> {
     let name = meta["name"].as_str().unwrap_or_default();
     if name != ask.path.name {
         return Err(Status::bad_request(if name.is_empty() {
-            format!("name must be provided on the object; it is \"{}\" on the URL", ask.path.name)
+            format!(
+                "name must be provided on the object; it is \"{}\" on the URL",
+                ask.path.name
+            )
         } else {
             format!(
                 "the name of the object ({name}) does not match the name on the URL ({})",
@@ -205,9 +229,15 @@ pub async fn update(ask: &Ask<'_>, part: Part) -> Result<Reply, Status> {
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
     }
-    let exact = meta["resourceVersion"].as_str().is_some_and(|v| !v.is_empty());
+    let exact = meta["resourceVersion"]
+        .as_str()
+        .is_some_and(|v| !v.is_empty());
     let updated = ops::change(ask.kube, ask.target(), part, &ask.options(&wish), |_| {
-        Ok(Changed { object: read.object.clone(), exact, applied: false })
+        Ok(Changed {
+            object: read.object.clone(),
+            exact,
+            applied: false,
+        })
     })
     .await?;
     let mut reply = ask.show(200, &updated)?;
@@ -255,7 +285,11 @@ pub async fn patch(ask: &Ask<'_>, part: Part) -> Result<Reply, Status> {
                 "the name of the object does not match the name on the URL",
             ));
         }
-        Ok(Changed { object: ask.view.read(object), exact, applied: false })
+        Ok(Changed {
+            object: ask.view.read(object),
+            exact,
+            applied: false,
+        })
     })
     .await?;
     let mut reply = ask.show(200, &patched)?;
@@ -297,13 +331,19 @@ fn settle(ask: &Ask<'_>, object: &mut Value, wish: &WriteWish) -> Result<Vec<Str
             unknown = schema::unknown_fields(text.as_bytes(), Some(of));
         }
         schema::normalise(object, of);
-    } else if let Some(custom) = resource.version(&ask.view.version).and_then(|v| v.custom.as_ref()) {
+    } else if let Some(custom) = resource
+        .version(&ask.view.version)
+        .and_then(|v| v.custom.as_ref())
+    {
         unknown = super::super::kube::custom::prune(object, &custom.schema);
     }
     match wish.strictness {
         Strictness::Strict if !unknown.is_empty() => {
             let patch = String::from_utf8_lossy(ask.body);
-            Err(blame(&patch, &format!("strict decoding error: {}", unknown.join(", "))))
+            Err(blame(
+                &patch,
+                &format!("strict decoding error: {}", unknown.join(", ")),
+            ))
         }
         Strictness::Ignore => Ok(Vec::new()),
         _ => Ok(unknown),
@@ -395,14 +435,27 @@ pub fn from_options(options: &Value, query: &Query) -> Result<Deletion, Status> 
     let policy = options["propagationPolicy"]
         .as_str()
         .or_else(|| Some(query.get("propagationPolicy")).filter(|p| !p.is_empty()));
-    let orphan = options["orphanDependents"]
-        .as_bool()
-        .or_else(|| query.has("orphanDependents").then(|| query.is_true("orphanDependents")));
+    let orphan = options["orphanDependents"].as_bool().or_else(|| {
+        query
+            .has("orphanDependents")
+            .then(|| query.is_true("orphanDependents"))
+    });
     let refuse = |cause: &Cause| {
-        Err(invalid_options("DeleteOptions", &cause.field, cause.reason, &cause.message))
+        Err(invalid_options(
+            "DeleteOptions",
+            &cause.field,
+            cause.reason,
+            &cause.message,
+        ))
     };
     let propagation = match policy {
-        None => orphan.map(|o| if o { Propagation::Orphan } else { Propagation::Background }),
+        None => orphan.map(|o| {
+            if o {
+                Propagation::Orphan
+            } else {
+                Propagation::Background
+            }
+        }),
         Some(policy) if orphan.is_some() => {
             return refuse(&Cause::invalid(
                 "propagationPolicy",

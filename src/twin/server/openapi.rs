@@ -67,7 +67,11 @@ fn kind_of(resource: &Resource, version: &str) -> Value {
 }
 
 fn add_paths(paths: &mut Map<String, Value>, base: &str, resource: &Resource, version: &str) {
-    let place = if resource.namespaced { "/namespaces/{namespace}" } else { "" };
+    let place = if resource.namespaced {
+        "/namespaces/{namespace}"
+    } else {
+        ""
+    };
     let collection = format!("/{base}{place}/{}", resource.plural);
     let kind = kind_of(resource, version);
     let parameters = |names: &[&str]| -> Value {
@@ -75,10 +79,13 @@ fn add_paths(paths: &mut Map<String, Value>, base: &str, resource: &Resource, ve
         names.iter().map(of).collect()
     };
     let writing = ["dryRun", "fieldManager", "fieldValidation"];
-    let schema = json!({"$ref": format!("#/components/schemas/{}", schema_name(resource, version))});
+    let schema =
+        json!({"$ref": format!("#/components/schemas/{}", schema_name(resource, version))});
     let body = |types: &[&str]| -> Value {
-        let content: Map<String, Value> =
-            types.iter().map(|t| ((*t).to_owned(), json!({"schema": schema}))).collect();
+        let content: Map<String, Value> = types
+            .iter()
+            .map(|t| ((*t).to_owned(), json!({"schema": schema})))
+            .collect();
         json!({"content": content, "required": true})
     };
     let operation = |action: &str, names: &[&str]| {
@@ -89,7 +96,10 @@ fn add_paths(paths: &mut Map<String, Value>, base: &str, resource: &Resource, ve
     };
     let mut post = operation("post", &writing);
     post["requestBody"] = body(&["application/json", "application/yaml"]);
-    paths.insert(collection.clone(), json!({"get": operation("list", &[]), "post": post}));
+    paths.insert(
+        collection.clone(),
+        json!({"get": operation("list", &[]), "post": post}),
+    );
     if !resource.stored() {
         return;
     }
@@ -101,7 +111,10 @@ fn add_paths(paths: &mut Map<String, Value>, base: &str, resource: &Resource, ve
     if resource.built_in {
         kinds.push("application/strategic-merge-patch+json");
     }
-    let mut patch = operation("patch", &["dryRun", "fieldManager", "fieldValidation", "force"]);
+    let mut patch = operation(
+        "patch",
+        &["dryRun", "fieldManager", "fieldValidation", "force"],
+    );
     patch["requestBody"] = body(&kinds);
     let mut put = operation("put", &writing);
     put["requestBody"] = body(&["application/json"]);
@@ -182,7 +195,12 @@ fn struct_schema(of: &Struct) -> Value {
     if !properties.is_empty() {
         schema["properties"] = Value::Object(properties);
     }
-    let required: Vec<&str> = of.fields.iter().filter(|f| f.required).map(|f| f.name).collect();
+    let required: Vec<&str> = of
+        .fields
+        .iter()
+        .filter(|f| f.required)
+        .map(|f| f.name)
+        .collect();
     if !required.is_empty() {
         schema["required"] = json!(required);
     }

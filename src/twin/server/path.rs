@@ -120,7 +120,10 @@ pub struct Query(Vec<(String, String)>);
 impl Query {
     /// Reads a query string. Empty parts (`?&a=b`) are skipped.
     pub fn parse(text: Option<&str>) -> Query {
-        let parts = text.unwrap_or_default().split('&').filter(|p| !p.is_empty());
+        let parts = text
+            .unwrap_or_default()
+            .split('&')
+            .filter(|p| !p.is_empty());
         let plain = |text: &str| decode(&text.replace('+', " "));
         Query(
             parts
@@ -132,7 +135,8 @@ impl Query {
 
     /// The first value of a parameter; empty when it is not there.
     pub fn get(&self, name: &str) -> &str {
-        self.all(name).next().unwrap_or_default()
+        let found = self.0.iter().find(|(n, _)| n == name);
+        found.map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
     /// All values of a parameter.
@@ -167,15 +171,35 @@ mod tests {
 
     #[test]
     fn a_namespace_is_an_object_and_a_place() {
-        assert_eq!(parts("/api/v1/namespaces/shop"), ["", "", "namespaces", "shop", ""]);
-        assert_eq!(parts("/api/v1/namespaces/shop/status"), ["", "", "namespaces", "shop", "status"]);
-        assert_eq!(parts("/api/v1/namespaces/shop/pods/a/log"), ["", "shop", "pods", "a", "log"]);
-        assert_eq!(parts("/apis/apps/v1/deployments"), ["apps", "", "deployments", "", ""]);
+        assert_eq!(
+            parts("/api/v1/namespaces/shop"),
+            ["", "", "namespaces", "shop", ""]
+        );
+        assert_eq!(
+            parts("/api/v1/namespaces/shop/status"),
+            ["", "", "namespaces", "shop", "status"]
+        );
+        assert_eq!(
+            parts("/api/v1/namespaces/shop/pods/a/log"),
+            ["", "shop", "pods", "a", "log"]
+        );
+        assert_eq!(
+            parts("/apis/apps/v1/deployments"),
+            ["apps", "", "deployments", "", ""]
+        );
     }
 
     #[test]
     fn discovery_is_not_about_objects() {
-        for path in ["/", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/version"] {
+        for path in [
+            "/",
+            "/api",
+            "/api/v1",
+            "/apis",
+            "/apis/apps",
+            "/apis/apps/v1",
+            "/version",
+        ] {
             assert_eq!(Path::parse(path), Path::Other(path.to_owned()));
         }
     }

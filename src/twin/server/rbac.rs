@@ -80,7 +80,11 @@ pub fn require(kube: &Kube, actor: &Actor, wish: &Attributes<'_>) -> Result<(), 
         ),
     );
     let mut details = serde_json::Map::new();
-    for (key, text) in [("name", wish.name), ("group", wish.group), ("kind", wish.resource)] {
+    for (key, text) in [
+        ("name", wish.name),
+        ("group", wish.group),
+        ("kind", wish.resource),
+    ] {
         if !text.is_empty() {
             details.insert(key.to_owned(), text.into());
         }
@@ -121,7 +125,8 @@ fn role_rules(kube: &Kube, reference: &Value, namespace: &str) -> Vec<Value> {
         Some("ClusterRole") => kube.get(&format!("clusterroles.{GROUP}"), "", name),
         _ => kube.get(&format!("roles.{GROUP}"), namespace, name),
     };
-    role.and_then(|r| r["rules"].as_array().cloned()).unwrap_or_default()
+    role.and_then(|r| r["rules"].as_array().cloned())
+        .unwrap_or_default()
 }
 
 fn binds(binding: &Value, actor: &Actor, namespace: &str) -> bool {
@@ -155,7 +160,9 @@ fn permits(rule: &Value, wish: &Attributes<'_>) -> bool {
         return urls.is_some_and(|all| {
             all.iter().filter_map(Value::as_str).any(|url| {
                 url == wish.path
-                    || url.strip_suffix('*').is_some_and(|start| wish.path.starts_with(start))
+                    || url
+                        .strip_suffix('*')
+                        .is_some_and(|start| wish.path.starts_with(start))
             })
         });
     }

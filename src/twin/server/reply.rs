@@ -117,7 +117,10 @@ pub fn with_type(code: u16, content_type: &'static str, body: Vec<u8>) -> Reply 
 /// The answer to a request that was refused.
 pub fn refusal(status: &Status) -> Reply {
     let mut reply = document(status.code, Notation::Json, &status.to_value());
-    let seconds = status.details.as_ref().and_then(|d| d["retryAfterSeconds"].as_u64());
+    let seconds = status
+        .details
+        .as_ref()
+        .and_then(|d| d["retryAfterSeconds"].as_u64());
     if let Some(seconds) = seconds {
         reply
             .headers_mut()
@@ -138,7 +141,9 @@ pub fn warn(reply: &mut Reply, warnings: &[String]) {
 
 /// A body that is known.
 pub fn full(body: Vec<u8>) -> Body {
-    Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed()
+    Full::new(Bytes::from(body))
+        .map_err(|never| match never {})
+        .boxed()
 }
 
 /// The metadata of an object alone.

@@ -57,9 +57,15 @@ fn user_info(actor: &Actor) -> Value {
 fn subject(review: &Value) -> Actor {
     let groups = review["spec"]["groups"].as_array().into_iter().flatten();
     Actor {
-        user: review["spec"]["user"].as_str().unwrap_or_default().to_owned(),
+        user: review["spec"]["user"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
         uid: String::new(),
-        groups: groups.filter_map(Value::as_str).map(str::to_owned).collect(),
+        groups: groups
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         extra: Vec::new(),
     }
 }
@@ -99,7 +105,8 @@ fn rules(ask: &Ask<'_>, review: &Value) -> Value {
         all.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
         all.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
     }
-    let (paths, resources): (Vec<Value>, Vec<Value>) =
-        all.into_iter().partition(|r| !r["nonResourceURLs"].is_null());
+    let (paths, resources): (Vec<Value>, Vec<Value>) = all
+        .into_iter()
+        .partition(|r| !r["nonResourceURLs"].is_null());
     json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
 }

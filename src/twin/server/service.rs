@@ -59,9 +59,10 @@ pub async fn serve(app: Arc<App>, request: Request<Incoming>) -> Result<Reply, D
     if let Ok(id) = http::HeaderValue::from_str(&app.options.kube.random().uid()) {
         reply.headers_mut().insert("audit-id", id);
     }
-    reply.headers_mut().entry(http::header::CACHE_CONTROL).or_insert(
-        http::HeaderValue::from_static("no-cache, private"),
-    );
+    reply
+        .headers_mut()
+        .entry(http::header::CACHE_CONTROL)
+        .or_insert(http::HeaderValue::from_static("no-cache, private"));
     Ok(reply)
 }
 
@@ -112,7 +113,11 @@ async fn with_effects(
     for effect in &effects {
         match effect {
             Effect::DropBefore => return Ok(Answer::Drop),
-            Effect::Status { code, message, retry_after } => {
+            Effect::Status {
+                code,
+                message,
+                retry_after,
+            } => {
                 let mut status = Status::internal(message.clone());
                 status.code = *code;
                 status.reason = reason_of(*code);
@@ -154,7 +159,9 @@ fn reason_of(code: u16) -> Option<&'static str> {
 fn verb(method: &Method, path: &ResourcePath, query: &Query) -> &'static str {
     let named = !path.name.is_empty();
     match method.as_str() {
-        "GET" | "HEAD" if path.watch || (query.is_true("watch") && path.subresource.is_empty()) => "watch",
+        "GET" | "HEAD" if path.watch || (query.is_true("watch") && path.subresource.is_empty()) => {
+            "watch"
+        }
         "GET" | "HEAD" if named => "get",
         "GET" | "HEAD" => "list",
         "POST" => "create",
@@ -189,7 +196,15 @@ fn authorise(kube: &Kube, actor: &Actor, verb: &str, path: &ResourcePath) -> Res
 
 fn authorise_path(kube: &Kube, actor: &Actor, method: &Method, path: &str) -> Result<(), Status> {
     let verb = method.as_str().to_lowercase();
-    rbac::require(kube, actor, &Attributes { verb: &verb, path, ..Attributes::default() })
+    rbac::require(
+        kube,
+        actor,
+        &Attributes {
+            verb: &verb,
+            path,
+            ..Attributes::default()
+        },
+    )
 }
 
 async fn resource(
@@ -212,7 +227,10 @@ async fn resource(
     if path.subresource.is_empty() != path.rest.is_empty() && path.subresource.is_empty() {
         return Err(Status::no_resource());
     }
-    let view = View { resource, version: path.version.clone() };
+    let view = View {
+        resource,
+        version: path.version.clone(),
+    };
     if path.subresource == "portforward" && view.resource.kind == "Pod" {
         let pod = kube
             .get("pods", &path.namespace, &path.name)
@@ -251,14 +269,20 @@ async fn other(app: &Arc<App>, request: &Request<Bytes>, path: &str) -> Result<R
     {
         let answered = extra.answer(request.clone()).await;
         let (parts, body) = answered.into_parts();
-        return Ok(http::Response::from_parts(parts, reply::full(body.to_vec())));
+        return Ok(http::Response::from_parts(
+            parts,
+            reply::full(body.to_vec()),
+        ));
     }
     let trimmed = path.trim_end_matches('/');
     let parts: Vec<&str> = trimmed.split('/').skip(1).collect();
     let json = |value: &serde_json::Value| document(200, Notation::Json, value);
     let known = matches!(
         parts.as_slice(),
-        [] | ["api" | "apis" | "version" | "healthz" | "livez" | "readyz", ..] | ["openapi", ..]
+        [] | [
+            "api" | "apis" | "version" | "healthz" | "livez" | "readyz",
+            ..
+        ] | ["openapi", ..]
     );
     if known && !matches!(request.method().as_str(), "GET" | "HEAD") {
         return Err(Status::method_not_allowed());
@@ -269,8 +293,10 @@ async fn other(app: &Arc<App>, request: &Request<Bytes>, path: &str) -> Result<R
         reply::with_type(200, discovery::AGGREGATED, text)
     };
     Ok(match parts.as_slice() {
-        [] => json(&serde_json::json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez",
-            "/openapi/v2", "/openapi/v3", "/readyz", "/version"]})),
+        [] => json(
+            &serde_json::json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez",
+            "/openapi/v2", "/openapi/v3", "/readyz", "/version"]}),
+        ),
         ["api"] if aggregated => whole(true),
         ["apis"] if aggregated => whole(false),
         ["api"] => json(&serde_json::json!({
@@ -285,7 +311,11 @@ async fn other(app: &Arc<App>, request: &Request<Bytes>, path: &str) -> Result<R
             discovery::resource_list(kube, group, version).map_or_else(not_found, |d| json(&d))
         }
         ["healthz" | "livez" | "readyz", ..] => reply::text(200, "ok"),
-        ["openapi", "v2"] => return Err(Status::not_modelled("OpenAPI version 2; version 3 is served")),
+        ["openapi", "v2"] => {
+            return Err(Status::not_modelled(
+                "OpenAPI version 2; version 3 is served",
+            ));
+        }
         ["openapi", "v3"] => json(&openapi::index(kube)),
         ["openapi", "v3", rest @ ..] => {
             openapi::document(kube, &rest.join("/")).map_or_else(not_found, |d| json(&d))

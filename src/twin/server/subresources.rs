@@ -43,9 +43,9 @@ pub async fn answer(ask: &Ask<'_>) -> Result<Reply, Status> {
             ask.stored()?;
             Err(Status::not_modelled("exec and attach"))
         }
-        ("ephemeralcontainers" | "proxy" | "resize", _) => {
-            Err(Status::not_modelled(&format!("the subresource {subresource}")))
-        }
+        ("ephemeralcontainers" | "proxy" | "resize", _) => Err(Status::not_modelled(&format!(
+            "the subresource {subresource}"
+        ))),
         _ => Err(Status::method_not_allowed()),
     }
 }
@@ -65,7 +65,11 @@ fn scale_paths(ask: &Ask<'_>) -> (String, String, Option<String>) {
             pointer(&scale["statusReplicasPath"]).unwrap_or_default(),
             pointer(&scale["labelSelectorPath"]),
         ),
-        None => ("/spec/replicas".to_owned(), "/status/replicas".to_owned(), None),
+        None => (
+            "/spec/replicas".to_owned(),
+            "/status/replicas".to_owned(),
+            None,
+        ),
     }
 }
 
@@ -79,7 +83,11 @@ fn scale_of(ask: &Ask<'_>, object: &Value) -> Value {
     }
     let mut is = json!({"replicas": number(&status)});
     let text = match selector {
-        Some(path) => object.pointer(&path).and_then(Value::as_str).unwrap_or_default().to_owned(),
+        Some(path) => object
+            .pointer(&path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
         None => selector_text(&object["spec"]["selector"]),
     };
     if !text.is_empty() {
@@ -100,12 +108,19 @@ fn scale_of(ask: &Ask<'_>, object: &Value) -> Value {
 pub fn selector_text(selector: &Value) -> String {
     let mut parts = Vec::new();
     let plain = selector.get("matchLabels").or_else(|| {
-        selector.get("matchExpressions").is_none().then_some(selector)
+        selector
+            .get("matchExpressions")
+            .is_none()
+            .then_some(selector)
     });
     for (key, value) in plain.and_then(Value::as_object).into_iter().flatten() {
         parts.push(format!("{key}={}", value.as_str().unwrap_or_default()));
     }
-    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
+    for expression in selector["matchExpressions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let key = expression["key"].as_str().unwrap_or_default();
         let values: Vec<&str> = expression["values"]
             .as_array()
@@ -131,9 +146,17 @@ async fn scale(ask: &Ask<'_>) -> Result<Reply, Status> {
         None
     } else {
         match PatchKind::of(body::content_type(ask.headers)) {
-            Some(PatchKind::Apply) => return Err(Status::not_modelled("server-side apply of a scale")),
+            Some(PatchKind::Apply) => {
+                return Err(Status::not_modelled("server-side apply of a scale"));
+            }
             Some(kind) => Some(kind),
-            None => return Err(Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type")),
+            None => {
+                return Err(Status::new(
+                    415,
+                    "UnsupportedMediaType",
+                    "415: Unsupported Media Type",
+                ));
+            }
         }
     };
     let of = TYPES.get("autoscaling.v1.Scale");
@@ -164,7 +187,11 @@ async fn scale(ask: &Ask<'_>) -> Result<Reply, Status> {
         if exact {
             object["metadata"]["resourceVersion"] = version.clone();
         }
-        Ok(Changed { object, exact, applied: false })
+        Ok(Changed {
+            object,
+            exact,
+            applied: false,
+        })
     })
     .await?;
     Ok(document(200, Notation::Json, &scale_of(ask, &changed)))
@@ -191,7 +218,8 @@ fn evict(ask: &Ask<'_>) -> Result<Reply, Status> {
     let pod = ask.stored()?;
     let mut wish = objects::from_options(&eviction["deleteOptions"], ask.query)?;
     wish.dry_run |= body::dry_run("CreateOptions", ask.query)?;
-    let running = pod["status"]["phase"] == "Running" && !pod["metadata"]["deletionTimestamp"].is_string();
+    let running =
+        pod["status"]["phase"] == "Running" && !pod["metadata"]["deletionTimestamp"].is_string();
     if running {
         spend_budget(ask.kube, &pod, wish.dry_run)?;
     }
@@ -222,10 +250,14 @@ fn spend_budget(kube: &Kube, pod: &Value, dry: bool) -> Result<(), Status> {
     };
     let name = budget["metadata"]["name"].as_str().unwrap_or_default();
     let number = |field: &str| budget["status"][field].as_i64().unwrap_or(0);
-    let ready = pod["status"]["conditions"]
-        .as_array()
-        .is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
-    if !ready && number("currentHealthy") >= number("desiredHealthy") && number("desiredHealthy") > 0 {
+    let ready = pod["status"]["conditions"].as_array().is_some_and(|all| {
+        all.iter()
+            .any(|c| c["type"] == "Ready" && c["status"] == "True")
+    });
+    if !ready
+        && number("currentHealthy") >= number("desiredHealthy")
+        && number("desiredHealthy") > 0
+    {
         return Ok(());
     }
     let blocked = |cause: &str| {
@@ -234,7 +266,8 @@ fn spend_budget(kube: &Kube, pod: &Value, dry: bool) -> Result<(), Status> {
             "TooManyRequests",
             "Cannot evict pod as it would violate the pod's disruption budget.",
         );
-        status.details = Some(json!({"causes": [{"reason": "DisruptionBudget", "message": cause}]}));
+        status.details =
+            Some(json!({"causes": [{"reason": "DisruptionBudget", "message": cause}]}));
         status
     };
     if budget["metadata"]["generation"].as_i64() > budget["status"]["observedGeneration"].as_i64() {
@@ -251,7 +284,10 @@ fn spend_budget(kube: &Kube, pod: &Value, dry: bool) -> Result<(), Status> {
         )));
     }
     if !dry {
-        let disrupted = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let disrupted = pod["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         kube.update_status(BUDGETS, namespace, name, |b| {
             let left = b["status"]["disruptionsAllowed"].as_i64().unwrap_or(0);
             b["status"]["disruptionsAllowed"] = (left - 1).max(0).into();
@@ -266,7 +302,10 @@ fn bind(ask: &Ask<'_>) -> Result<Reply, Status> {
     let binding = schema::parse(ask.body).map_err(Status::bad_request)?;
     let node = binding["target"]["name"].clone();
     let pod = ask.stored()?;
-    if pod["spec"]["nodeName"].as_str().is_some_and(|n| !n.is_empty()) {
+    if pod["spec"]["nodeName"]
+        .as_str()
+        .is_some_and(|n| !n.is_empty())
+    {
         return Err(Status::conflict(
             &ask.view.resource,
             &ask.path.name,
@@ -276,9 +315,10 @@ fn bind(ask: &Ask<'_>) -> Result<Reply, Status> {
             ),
         ));
     }
-    ask.kube.update("pods", &ask.path.namespace, &ask.path.name, |pod| {
-        pod["spec"]["nodeName"] = node.clone();
-    })?;
+    ask.kube
+        .update("pods", &ask.path.namespace, &ask.path.name, |pod| {
+            pod["spec"]["nodeName"] = node.clone();
+        })?;
     Ok(success(201))
 }
 
@@ -286,16 +326,18 @@ fn bind(ask: &Ask<'_>) -> Result<Reply, Status> {
 fn finalize(ask: &Ask<'_>) -> Result<Reply, Status> {
     let wanted = schema::parse(ask.body).map_err(Status::bad_request)?;
     let finalizers = wanted["spec"]["finalizers"].clone();
-    let updated = ask.kube.update("namespaces", "", &ask.path.name, |namespace| {
-        if finalizers.is_null() {
-            ops::metadata(namespace);
-            if let Some(spec) = namespace["spec"].as_object_mut() {
-                spec.remove("finalizers");
+    let updated = ask
+        .kube
+        .update("namespaces", "", &ask.path.name, |namespace| {
+            if finalizers.is_null() {
+                ops::metadata(namespace);
+                if let Some(spec) = namespace["spec"].as_object_mut() {
+                    spec.remove("finalizers");
+                }
+            } else {
+                namespace["spec"]["finalizers"] = finalizers.clone();
             }
-        } else {
-            namespace["spec"]["finalizers"] = finalizers.clone();
-        }
-    })?;
+        })?;
     ask.show(200, &updated)
 }
 
@@ -329,4 +371,3 @@ fn token(ask: &Ask<'_>) -> Result<Reply, Status> {
     ask.stored()?;
     Err(Status::not_modelled("tokens of service accounts"))
 }
-

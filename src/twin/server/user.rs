@@ -68,9 +68,15 @@ pub fn impersonate(
 ) -> Result<Actor, NotImpersonated> {
     let all = |name: &str| -> Vec<String> {
         let values = headers.get_all(name).into_iter();
-        values.filter_map(|v| v.to_str().ok()).map(str::to_owned).collect()
+        values
+            .filter_map(|v| v.to_str().ok())
+            .map(str::to_owned)
+            .collect()
     };
-    let user = all("impersonate-user").into_iter().next().unwrap_or_default();
+    let user = all("impersonate-user")
+        .into_iter()
+        .next()
+        .unwrap_or_default();
     let mut groups = all("impersonate-group");
     if user.is_empty() {
         if groups.is_empty() {
@@ -82,7 +88,9 @@ pub fn impersonate(
             asked.join(" ")
         )));
     }
-    let account = user.strip_prefix("system:serviceaccount:").and_then(|u| u.split_once(':'));
+    let account = user
+        .strip_prefix("system:serviceaccount:")
+        .and_then(|u| u.split_once(':'));
     let (namespace, resource, name) = match account {
         Some((namespace, name)) => (namespace, "serviceaccounts", name),
         None => ("", "users", user.as_str()),
@@ -109,12 +117,19 @@ pub fn impersonate(
     }
     let stands = |g: &String| g == AUTHENTICATED || g == UNAUTHENTICATED;
     if !groups.iter().any(stands) {
-        let default = if user == "system:anonymous" { UNAUTHENTICATED } else { AUTHENTICATED };
+        let default = if user == "system:anonymous" {
+            UNAUTHENTICATED
+        } else {
+            AUTHENTICATED
+        };
         groups.push(default.to_owned());
     }
     Ok(Actor {
         user,
-        uid: all("impersonate-uid").into_iter().next().unwrap_or_default(),
+        uid: all("impersonate-uid")
+            .into_iter()
+            .next()
+            .unwrap_or_default(),
         groups,
         extra: Vec::new(),
     })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -51,15 +51,17 @@ pub fn answer(
 ) -> Result<Reply, Status> {
     let mut selection = Selection::read(&view.resource, &view.version, query)?;
     if !name.is_empty() {
-        selection.fields = super::super::kube::selector::FieldSelector::parse(&format!(
-            "metadata.name={name}"
-        ))
-        .map_err(Status::bad_request)?;
+        selection.fields =
+            super::super::kube::selector::FieldSelector::parse(&format!("metadata.name={name}"))
+                .map_err(Status::bad_request)?;
     }
     let asked = query.get("resourceVersion");
     let from = convert::version_number(asked)?;
     let initial = query.is_true("sendInitialEvents");
-    let seconds = query.get("timeoutSeconds").parse().unwrap_or(DEFAULT_SECONDS);
+    let seconds = query
+        .get("timeoutSeconds")
+        .parse()
+        .unwrap_or(DEFAULT_SECONDS);
     let (send, receive) = mpsc::channel(64);
     let watch = Watch {
         kube: kube.clone(),

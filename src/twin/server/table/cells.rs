@@ -11,7 +11,12 @@ pub fn of(kind: &str, object: &Value) -> Vec<Value> {
     let name = object["metadata"]["name"].clone();
     let age: Value = time::since(&object["metadata"]["creationTimestamp"]).into();
     let count = |v: &Value| -> Value { v.as_i64().unwrap_or(0).into() };
-    let size = |v: &Value| v.as_array().map(Vec::len).or(v.as_object().map(|m| m.len())).unwrap_or(0);
+    let size = |v: &Value| {
+        v.as_array()
+            .map(Vec::len)
+            .or(v.as_object().map(|m| m.len()))
+            .unwrap_or(0)
+    };
     let text = |v: &Value, other: &str| -> Value {
         match v.as_str() {
             None | Some("") => other.into(),
@@ -29,7 +34,11 @@ pub fn of(kind: &str, object: &Value) -> Vec<Value> {
             row
         }
         "ConfigMap" => {
-            vec![name, (size(&object["data"]) + size(&object["binaryData"])).into(), age]
+            vec![
+                name,
+                (size(&object["data"]) + size(&object["binaryData"])).into(),
+                age,
+            ]
         }
         "ControllerRevision" => {
             let owner = &object["metadata"]["ownerReferences"][0];
@@ -38,7 +47,11 @@ pub fn of(kind: &str, object: &Value) -> Vec<Value> {
             } else {
                 let group = plain(&owner["apiVersion"]);
                 let group = group.split('/').next().unwrap_or_default();
-                format!("{}.{group}/{}", plain(&owner["kind"]).to_lowercase(), plain(&owner["name"]))
+                format!(
+                    "{}.{group}/{}",
+                    plain(&owner["kind"]).to_lowercase(),
+                    plain(&owner["name"])
+                )
             };
             vec![name, whole.into(), count(&object["revision"]), age]
         }
@@ -82,7 +95,12 @@ pub fn of(kind: &str, object: &Value) -> Vec<Value> {
             let [names, images] = containers(object);
             vec![
                 name,
-                format!("{}/{}", count(&status["readyReplicas"]), count(&spec["replicas"])).into(),
+                format!(
+                    "{}/{}",
+                    count(&status["readyReplicas"]),
+                    count(&spec["replicas"])
+                )
+                .into(),
                 count(&status["updatedReplicas"]),
                 count(&status["availableReplicas"]),
                 age,
@@ -100,7 +118,10 @@ pub fn of(kind: &str, object: &Value) -> Vec<Value> {
                 name,
                 format!("{}/{}", plain(&to["kind"]), plain(&to["name"])).into(),
                 targets(object).into(),
-                spec["minReplicas"].as_i64().map_or("<unset>".to_owned(), |n| n.to_string()).into(),
+                spec["minReplicas"]
+                    .as_i64()
+                    .map_or("<unset>".to_owned(), |n| n.to_string())
+                    .into(),
                 count(&spec["maxReplicas"]),
                 count(&status["currentReplicas"]),
                 age,
@@ -109,8 +130,16 @@ pub fn of(kind: &str, object: &Value) -> Vec<Value> {
         "Ingress" => {
             let rules = spec["rules"].as_array().into_iter().flatten();
             let hosts: Vec<&str> = rules.map(|r| r["host"].as_str().unwrap_or("*")).collect();
-            let hosts = if hosts.is_empty() { "*".to_owned() } else { hosts.join(",") };
-            let ports = if spec["tls"].is_null() { "80" } else { "80, 443" };
+            let hosts = if hosts.is_empty() {
+                "*".to_owned()
+            } else {
+                hosts.join(",")
+            };
+            let ports = if spec["tls"].is_null() {
+                "80"
+            } else {
+                "80, 443"
+            };
             let class = text(&spec["ingressClassName"], "<none>");
             vec![name, class, hosts.into(), "".into(), ports.into(), age]
         }
@@ -170,12 +199,21 @@ pub fn of(kind: &str, object: &Value) -> Vec<Value> {
             ]
         }
         "ResourceQuota" => vec![name, "".into(), "".into(), age],
-        "Secret" => vec![name, text(&object["type"], ""), size(&object["data"]).into(), age],
+        "Secret" => vec![
+            name,
+            text(&object["type"], ""),
+            size(&object["data"]).into(),
+            age,
+        ],
         "Service" => service(object, name, age),
         "ServiceAccount" => vec![name, size(&object["secrets"]).into(), age],
         "StatefulSet" => {
             let [names, images] = containers(object);
-            let ready = format!("{}/{}", count(&status["readyReplicas"]), count(&spec["replicas"]));
+            let ready = format!(
+                "{}/{}",
+                count(&status["readyReplicas"]),
+                count(&spec["replicas"])
+            );
             vec![name, ready.into(), age, names, images]
         }
         _ => vec![name, object["metadata"]["creationTimestamp"].clone()],
@@ -233,7 +271,13 @@ fn endpoint_slice(object: &Value, name: Value, age: Value) -> Vec<Value> {
         .flat_map(|e| e["addresses"].as_array().into_iter().flatten())
         .map(plain)
         .collect();
-    let or_unset = |list: &[String]| if list.is_empty() { "<unset>".to_owned() } else { shortened(list) };
+    let or_unset = |list: &[String]| {
+        if list.is_empty() {
+            "<unset>".to_owned()
+        } else {
+            shortened(list)
+        }
+    };
     vec![
         name,
         object["addressType"].clone(),
@@ -253,7 +297,10 @@ fn event(event: &Value) -> Vec<Value> {
         Some(_) => time::since(&event["lastTimestamp"]),
         None => first.clone(),
     };
-    let source = match (event["source"]["component"].as_str(), event["source"]["host"].as_str()) {
+    let source = match (
+        event["source"]["component"].as_str(),
+        event["source"]["host"].as_str(),
+    ) {
         (Some(component), Some(host)) => format!("{component}, {host}"),
         (Some(component), None) => component.to_owned(),
         _ => plain(&event["reportingComponent"]),
@@ -262,7 +309,12 @@ fn event(event: &Value) -> Vec<Value> {
         last.into(),
         event["type"].clone(),
         event["reason"].clone(),
-        format!("{}/{}", plain(&of["kind"]).to_lowercase(), plain(&of["name"])).into(),
+        format!(
+            "{}/{}",
+            plain(&of["kind"]).to_lowercase(),
+            plain(&of["name"])
+        )
+        .into(),
         plain(&of["fieldPath"]).into(),
         source.into(),
         plain(&event["message"]).trim().into(),
@@ -299,7 +351,11 @@ fn targets(autoscaler: &Value) -> String {
             }
         })
         .collect();
-    if shown.is_empty() { "<none>".to_owned() } else { shown.join(", ") }
+    if shown.is_empty() {
+        "<none>".to_owned()
+    } else {
+        shown.join(", ")
+    }
 }
 
 fn job(job: &Value, name: Value, age: Value) -> Vec<Value> {
@@ -364,15 +420,21 @@ fn node(node: &Value, name: Value, age: Value) -> Vec<Value> {
     let mut roles: Vec<String> = labels
         .into_iter()
         .flatten()
-        .filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
-            Some(role) => Some(role.to_owned()),
-            None if key == "kubernetes.io/role" => Some(plain(value)),
-            None => None,
-        })
+        .filter_map(
+            |(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
+                Some(role) => Some(role.to_owned()),
+                None if key == "kubernetes.io/role" => Some(plain(value)),
+                None => None,
+            },
+        )
         .filter(|role| !role.is_empty())
         .collect();
     roles.sort();
-    let roles = if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") };
+    let roles = if roles.is_empty() {
+        "<none>".to_owned()
+    } else {
+        roles.join(",")
+    };
     let address = |kind: &str| -> Value {
         let all = node["status"]["addresses"].as_array().into_iter().flatten();
         all.into_iter()
@@ -390,7 +452,10 @@ fn node(node: &Value, name: Value, age: Value) -> Vec<Value> {
         word.into(),
         roles.into(),
         age,
-        node["status"]["nodeInfo"]["kubeletVersion"].as_str().unwrap_or_default().into(),
+        node["status"]["nodeInfo"]["kubeletVersion"]
+            .as_str()
+            .unwrap_or_default()
+            .into(),
         address("InternalIP"),
         address("ExternalIP"),
         info("osImage"),
@@ -406,10 +471,24 @@ fn service(service: &Value, name: Value, age: Value) -> Vec<Value> {
         None | Some("") => "<none>",
         Some(ip) => ip,
     };
-    let mut external: Vec<String> = spec["externalIPs"].as_array().into_iter().flatten().map(plain).collect();
-    let balanced = service["status"]["loadBalancer"]["ingress"].as_array().into_iter().flatten();
+    let mut external: Vec<String> = spec["externalIPs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(plain)
+        .collect();
+    let balanced = service["status"]["loadBalancer"]["ingress"]
+        .as_array()
+        .into_iter()
+        .flatten();
     for entry in balanced {
-        external.push(entry["ip"].as_str().or(entry["hostname"].as_str()).unwrap_or_default().to_owned());
+        external.push(
+            entry["ip"]
+                .as_str()
+                .or(entry["hostname"].as_str())
+                .unwrap_or_default()
+                .to_owned(),
+        );
     }
     let external = match kind {
         "ExternalName" => plain(&spec["externalName"]),
@@ -429,7 +508,11 @@ fn service(service: &Value, name: Value, age: Value) -> Vec<Value> {
             }
         })
         .collect();
-    let ports = if ports.is_empty() { "<none>".to_owned() } else { ports.join(",") };
+    let ports = if ports.is_empty() {
+        "<none>".to_owned()
+    } else {
+        ports.join(",")
+    };
     vec![
         name,
         kind.into(),

@@ -32,7 +32,10 @@ pub fn of(view: &View, objects: &[&Value], meta: &Value, include: &str) -> Resul
              'Metadata', 'Object', 'None', or empty"
         ))),
     };
-    let custom = view.resource.version(&view.version).and_then(|v| v.custom.clone());
+    let custom = view
+        .resource
+        .version(&view.version)
+        .and_then(|v| v.custom.clone());
     let (columns, cells): (Vec<Value>, Vec<Vec<Value>>) = match custom {
         Some(custom) => (
             custom::columns(&custom),
@@ -42,7 +45,10 @@ pub fn of(view: &View, objects: &[&Value], meta: &Value, include: &str) -> Resul
             let columns = columns_of(&view.resource.kind);
             (
                 columns.iter().map(column).collect(),
-                objects.iter().map(|o| cells::of(&view.resource.kind, o)).collect(),
+                objects
+                    .iter()
+                    .map(|o| cells::of(&view.resource.kind, o))
+                    .collect(),
             )
         }
     };
@@ -142,7 +148,13 @@ fn columns_of(kind: &str) -> Vec<Column> {
             IMAGES,
             SELECTOR,
         ],
-        "EndpointSlice" => vec![NAME, text("AddressType"), text("Ports"), text("Endpoints"), AGE],
+        "EndpointSlice" => vec![
+            NAME,
+            text("AddressType"),
+            text("Ports"),
+            text("Endpoints"),
+            AGE,
+        ],
         "Endpoints" => vec![NAME, text("Endpoints"), AGE],
         "Event" => vec![
             text("Last Seen"),
@@ -165,7 +177,14 @@ fn columns_of(kind: &str) -> Vec<Column> {
             text("Replicas"),
             AGE,
         ],
-        "Ingress" => vec![NAME, text("Class"), text("Hosts"), text("Address"), text("Ports"), AGE],
+        "Ingress" => vec![
+            NAME,
+            text("Class"),
+            text("Hosts"),
+            text("Address"),
+            text("Ports"),
+            AGE,
+        ],
         "Job" => vec![
             NAME,
             text("Status"),

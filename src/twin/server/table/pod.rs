@@ -12,7 +12,11 @@ pub fn cells(pod: &Value) -> Vec<Value> {
     let native = native_sidecars(pod);
     let init_statuses = list(&status["initContainerStatuses"]);
     let total = list(&pod["spec"]["containers"]).len() + native.len();
-    let is_native = |s: &&Value| s["name"].as_str().is_some_and(|n| native.iter().any(|m| m == n));
+    let is_native = |s: &&Value| {
+        s["name"]
+            .as_str()
+            .is_some_and(|n| native.iter().any(|m| m == n))
+    };
     let ready = statuses
         .iter()
         .filter(|s| s["ready"] == true && !s["state"]["running"].is_null())
@@ -55,7 +59,10 @@ pub fn row_conditions(kind: &str, object: &Value) -> Option<Value> {
 }
 
 fn native_sidecars(pod: &Value) -> Vec<String> {
-    let init = pod["spec"]["initContainers"].as_array().into_iter().flatten();
+    let init = pod["spec"]["initContainers"]
+        .as_array()
+        .into_iter()
+        .flatten();
     init.filter(|c| c["restartPolicy"] == "Always")
         .filter_map(|c| c["name"].as_str())
         .map(str::to_owned)
@@ -63,7 +70,10 @@ fn native_sidecars(pod: &Value) -> Vec<String> {
 }
 
 fn gates(pod: &Value) -> String {
-    let Some(gates) = pod["spec"]["readinessGates"].as_array().filter(|g| !g.is_empty()) else {
+    let Some(gates) = pod["spec"]["readinessGates"]
+        .as_array()
+        .filter(|g| !g.is_empty())
+    else {
         return "<none>".to_owned();
     };
     let met = gates.iter().filter(|gate| {
@@ -87,10 +97,15 @@ fn word(pod: &Value) -> String {
     let native = native_sidecars(pod);
     let init_total = pod["spec"]["initContainers"].as_array().map_or(0, Vec::len);
     let mut initialising = false;
-    let init = status["initContainerStatuses"].as_array().into_iter().flatten();
+    let init = status["initContainerStatuses"]
+        .as_array()
+        .into_iter()
+        .flatten();
     for (at, container) in init.into_iter().enumerate() {
         let state = &container["state"];
-        let is_native = container["name"].as_str().is_some_and(|n| native.iter().any(|m| m == n));
+        let is_native = container["name"]
+            .as_str()
+            .is_some_and(|n| native.iter().any(|m| m == n));
         if state["terminated"]["exitCode"] == 0 || (is_native && container["started"] == true) {
             continue;
         }
@@ -108,12 +123,16 @@ fn word(pod: &Value) -> String {
         initialising = true;
         break;
     }
-    let initialised = status["conditions"]
-        .as_array()
-        .is_some_and(|all| all.iter().any(|c| c["type"] == "Initialized" && c["status"] == "True"));
+    let initialised = status["conditions"].as_array().is_some_and(|all| {
+        all.iter()
+            .any(|c| c["type"] == "Initialized" && c["status"] == "True")
+    });
     if !initialising || initialised {
         let mut running = false;
-        let containers = status["containerStatuses"].as_array().cloned().unwrap_or_default();
+        let containers = status["containerStatuses"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         for container in containers.iter().rev() {
             let state = &container["state"];
             let waiting = text(&state["waiting"]["reason"]);
@@ -130,7 +149,8 @@ fn word(pod: &Value) -> String {
         }
         if word == "Completed" && running {
             let ready = status["conditions"].as_array().is_some_and(|all| {
-                all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
+                all.iter()
+                    .any(|c| c["type"] == "Ready" && c["status"] == "True")
             });
             word = if ready { "Running" } else { "NotReady" }.to_owned();
         }

@@ -15,7 +15,11 @@ pub fn since(time: &Value) -> String {
 /// A number of seconds in at most two units.
 pub fn human(seconds: i64) -> String {
     let pair = |big: i64, unit: &str, small: i64, sub: &str| {
-        if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small}{sub}") }
+        if small == 0 {
+            format!("{big}{unit}")
+        } else {
+            format!("{big}{unit}{small}{sub}")
+        }
     };
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     match seconds {
