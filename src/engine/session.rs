@@ -46,7 +46,7 @@ struct State {
     /// Alias → path.
     imports: BTreeMap<String, String>,
     constants: BTreeSet<String>,
-    /// All lines so far, each ended; the first is kept free for imports and constants.
+    /// All lines so far, each ended. Imports and constants are written where the first one was.
     transcript: String,
 }
 
@@ -193,11 +193,11 @@ impl State {
     /// `input` where it stands in the transcript, with everything before it blank but for imports
     /// and constants; and the transcript with it.
     fn padded(&self, input: &str) -> (String, String) {
-        let mut transcript = if self.transcript.is_empty() {
-            "\n".to_owned()
-        } else {
-            self.transcript.clone()
-        };
+        let mut transcript = self.transcript.clone();
+        let above = !self.imports.is_empty() || !self.constants.is_empty();
+        if transcript.is_empty() && above {
+            transcript.push('\n');
+        }
         let mut text = String::new();
         for (alias, path) in &self.imports {
             let _ = write!(text, "import {path:?} as {alias}; ");

@@ -22,6 +22,7 @@ mod output;
 mod pki;
 mod readme;
 mod real_dumps;
+mod repl;
 mod stdlib;
 mod support;
 mod twin;

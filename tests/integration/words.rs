@@ -40,7 +40,14 @@ fn every_word_says_what_it_does_takes_and_throws_with_an_example() {
             if index == 0 && word.module.as_ref() == Some(&param.name) {
                 continue;
             }
-            if !word.doc.contains(&format!("- `{}`: ", param.name)) {
+            let quoted = format!("`{}`", param.name);
+            let explains = |line: &str| {
+                line.starts_with("- ")
+                    && line
+                        .split_once(": ")
+                        .is_some_and(|(names, _)| names.contains(&quoted))
+            };
+            if !word.doc.lines().any(explains) {
                 fault(format!("does not explain `{}`", param.name));
             }
         }

@@ -149,7 +149,7 @@ fn answer(
         return Ok(());
     }
     let _interrupts = Interrupts::listen(runtime, cancel.clone());
-    let shown = runtime.block_on(session.eval(line))?;
+    let shown = runtime.block_on(session.eval(line.trim_end()))?;
     if let Some(text) = shown.text {
         show::result(&text);
     }

@@ -97,12 +97,12 @@ fn a_failure_keeps_the_session() {
         prompt.try_line("a = 2;\n  f()").unwrap_err(),
         "\
 error: inside
- --> session:2:64
+ --> session:1:64
   |
-2 | let a = 1; fn f() { a_typo_free_word() } fn a_typo_free_word() { throw \"inside\" }
+1 | let a = 1; fn f() { a_typo_free_word() } fn a_typo_free_word() { throw \"inside\" }
   |                                                                  ^^^^^
-  called from session:2:21: let a = 1; fn f() { a_typo_free_word() } fn a_typo_free_word() { throw \"inside\" }
-  called from session:4:3: f()
+  called from session:1:21: let a = 1; fn f() { a_typo_free_word() } fn a_typo_free_word() { throw \"inside\" }
+  called from session:3:3: f()
 "
         .replace(":64", ":66")
     );
@@ -111,15 +111,15 @@ error: inside
         prompt
             .try_line("let b = ;")
             .unwrap_err()
-            .contains("session:6:9")
+            .contains("session:5:9")
     );
     assert_eq!(
         prompt.try_line("aa + 1").unwrap_err(),
         "\
 error: there is no variable `aa`
- --> session:7:1
+ --> session:6:1
   |
-7 | aa + 1
+6 | aa + 1
   | ^^
 hint: did you mean `a`?
 "
