@@ -358,6 +358,8 @@ impl Worker {
                 changed = self.sight.changed() => if changed.is_err() { break },
             }
         }
+        // Told before it is shown: what waits for a finished pod may take it to be gone for the mesh too.
+        self.tell_stopped().await;
         let now = self.ctx.now();
         self.state.finish_all(0, &now);
         self.state.end = Some("Succeeded");
