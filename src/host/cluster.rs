@@ -3,19 +3,15 @@
 //! The words only translate: what they promise (reading before writing, one door for every change)
 //! is kept by [`crate::cluster`].
 
-use super::time::duration;
-use super::world::World;
-use crate::cluster::{
-    Cluster, ClusterError, DeleteOptions, Kind, Object, Outcome, Propagation, Selector, Written,
-};
-use crate::engine::Failure;
-use crate::engine::kit::{self, Reply, View};
+mod act;
+
+use crate::cluster::ClusterError;
+use crate::engine::kit::{self, Reply};
 #[allow(clippy::wildcard_imports)] // The macro expects all of it in scope.
 use rhai::plugin::*;
 use rhai::{Array, Map};
-use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::time::Duration;
+
+pub(in crate::host) use act::{place, shown, written};
 
 /// Makes the words known to `engine`.
 pub(super) fn register(engine: &mut rhai::Engine) {
@@ -45,7 +41,7 @@ mod words {
         name: &str,
         annotations: Map,
     ) -> Reply<Map> {
-        super::annotate(&ctx, kind, None, name, annotations)
+        act::annotate(&ctx, kind, None, name, annotations)
     }
 
     /// Sets annotations of an object in a namespace, and removes those that are `()`.
@@ -69,7 +65,7 @@ mod words {
         name: &str,
         annotations: Map,
     ) -> Reply<Map> {
-        super::annotate(&ctx, kind, Some(namespace), name, annotations)
+        act::annotate(&ctx, kind, Some(namespace), name, annotations)
     }
 
     /// Creates an object, or merges into it what differs; what it does not mention stays, and lists
@@ -106,7 +102,7 @@ mod words {
     /// ```
     #[rhai_fn(name = "can", return_raw, volatile)]
     pub fn can(ctx: NativeCallContext, verb: &str, kind: &str) -> Reply<bool> {
-        super::can(&ctx, verb, kind, None)
+        act::can(&ctx, verb, kind, None)
     }
 
     /// Whether the API server lets this user do something in a namespace (`kubectl auth can-i`).
@@ -122,7 +118,7 @@ mod words {
     /// ```
     #[rhai_fn(name = "can", return_raw, volatile)]
     pub fn can_in(ctx: NativeCallContext, verb: &str, kind: &str, namespace: &str) -> Reply<bool> {
-        super::can(&ctx, verb, kind, Some(namespace))
+        act::can(&ctx, verb, kind, Some(namespace))
     }
 
     /// The name of the context that this run acts on.
@@ -152,7 +148,7 @@ mod words {
     /// ```
     #[rhai_fn(name = "create", return_raw, volatile)]
     pub fn create(ctx: NativeCallContext, object: Map) -> Reply<Map> {
-        super::create(&ctx, object)
+        act::create(&ctx, object)
     }
 
     /// Deletes a cluster-wide object and waits until it is gone.
@@ -170,7 +166,7 @@ mod words {
     /// ```
     #[rhai_fn(name = "delete", return_raw, volatile)]
     pub fn delete(ctx: NativeCallContext, kind: &str, name: &str) -> Reply<Map> {
-        super::delete(&ctx, kind, None, name, Map::new())
+        act::delete(&ctx, kind, None, name, Map::new())
     }
 
     /// As `delete(kind, name)`, with options.
@@ -189,7 +185,7 @@ mod words {
     /// ```
     #[rhai_fn(name = "delete", return_raw, volatile)]
     pub fn delete_with(ctx: NativeCallContext, kind: &str, name: &str, options: Map) -> Reply<Map> {
-        super::delete(&ctx, kind, None, name, options)
+        act::delete(&ctx, kind, None, name, options)
     }
 
     /// Deletes an object in a namespace and waits until it is gone.
@@ -212,7 +208,7 @@ mod words {
         namespace: &str,
         name: &str,
     ) -> Reply<Map> {
-        super::delete(&ctx, kind, Some(namespace), name, Map::new())
+        act::delete(&ctx, kind, Some(namespace), name, Map::new())
     }
 
     /// As `delete(kind, namespace, name)`, with options.
@@ -236,7 +232,7 @@ mod words {
         name: &str,
         options: Map,
     ) -> Reply<Map> {
-        super::delete(&ctx, kind, Some(namespace), name, options)
+        act::delete(&ctx, kind, Some(namespace), name, options)
     }
 
     /// Deletes all objects of a kind that match, one after the other, and waits until they are gone.
@@ -258,7 +254,7 @@ mod words {
     /// ```
     #[rhai_fn(return_raw, volatile)]
     pub fn delete_all(ctx: NativeCallContext, kind: &str, options: Map) -> Reply<Array> {
-        super::delete_all(&ctx, kind, options)
+        act::delete_all(&ctx, kind, options)
     }
 
     /// A cluster-wide object, or `()` if there is none.
@@ -274,7 +270,7 @@ mod words {
     /// ```
     #[rhai_fn(name = "get", return_raw, volatile)]
     pub fn get(ctx: NativeCallContext, kind: &str, name: &str) -> Reply<Dynamic> {
-        super::get(&ctx, kind, None, name)
+        act::get(&ctx, kind, None, name)
     }
 
     /// An object in a namespace, or `()` if there is none, or no such namespace.
@@ -295,7 +291,7 @@ mod words {
         namespace: &str,
         name: &str,
     ) -> Reply<Dynamic> {
-        super::get(&ctx, kind, Some(namespace), name)
+        act::get(&ctx, kind, Some(namespace), name)
     }
 
     /// Whether the server knows a kind.
@@ -336,7 +332,7 @@ mod words {
     /// ```
     #[rhai_fn(name = "label", return_raw, volatile)]
     pub fn label(ctx: NativeCallContext, kind: &str, name: &str, labels: Map) -> Reply<Map> {
-        super::label(&ctx, kind, None, name, labels)
+        act::label(&ctx, kind, None, name, labels)
     }
 
     /// Sets labels of an object in a namespace, and removes those that are `()`.
@@ -360,7 +356,7 @@ mod words {
         name: &str,
         labels: Map,
     ) -> Reply<Map> {
-        super::label(&ctx, kind, Some(namespace), name, labels)
+        act::label(&ctx, kind, Some(namespace), name, labels)
     }
 
     /// All objects of a kind, of all namespaces.
@@ -375,7 +371,7 @@ mod words {
     /// ```
     #[rhai_fn(name = "list", return_raw, volatile)]
     pub fn list(ctx: NativeCallContext, kind: &str) -> Reply<Array> {
-        super::list(&ctx, kind, Map::new())
+        act::list(&ctx, kind, Map::new())
     }
 
     /// The objects of a kind that match.
@@ -392,7 +388,7 @@ mod words {
     /// ```
     #[rhai_fn(name = "list", return_raw, volatile)]
     pub fn list_with(ctx: NativeCallContext, kind: &str, options: Map) -> Reply<Array> {
-        super::list(&ctx, kind, options)
+        act::list(&ctx, kind, options)
     }
 
     /// Merges a map into a cluster-wide object (JSON merge patch): lists are replaced, `()` removes.
@@ -411,7 +407,7 @@ mod words {
     /// ```
     #[rhai_fn(name = "patch", return_raw, volatile)]
     pub fn patch(ctx: NativeCallContext, kind: &str, name: &str, change: Map) -> Reply<Map> {
-        super::patch(&ctx, kind, None, name, change)
+        act::patch(&ctx, kind, None, name, change)
     }
 
     /// Merges a map into an object in a namespace (JSON merge patch).
@@ -435,7 +431,7 @@ mod words {
         name: &str,
         change: Map,
     ) -> Reply<Map> {
-        super::patch(&ctx, kind, Some(namespace), name, change)
+        act::patch(&ctx, kind, Some(namespace), name, change)
     }
 
     /// What a path of the API server answers (`kubectl get --raw`).
@@ -476,293 +472,5 @@ mod words {
     pub fn version(ctx: NativeCallContext) -> Reply<String> {
         let (world, cluster) = super::place(&ctx)?;
         Ok(world.wait(cluster.version())?.git_version)
-    }
-}
-
-/// What the calling script acts on.
-pub(super) fn place(ctx: &NativeCallContext) -> Reply<(World, Cluster)> {
-    let world = World::of(ctx)?;
-    let cluster = world.cluster()?;
-    Ok((world, cluster))
-}
-
-/// An object as scripts see it.
-pub(super) fn shown(object: &Object) -> Dynamic {
-    Dynamic::from(View::at(object.root().clone(), object.pointer()))
-}
-
-/// The result of a change as scripts see it.
-#[allow(clippy::unnecessary_wraps)] // Every caller returns it as it is.
-pub(super) fn written(written: Written) -> Reply<Map> {
-    let outcome = match written.outcome {
-        Outcome::Absent => "absent",
-        Outcome::Changed => "changed",
-        Outcome::Created => "created",
-        Outcome::Deleted => "deleted",
-        Outcome::Unchanged => "unchanged",
-    };
-    let mut map = Map::new();
-    map.insert("outcome".into(), outcome.into());
-    map.insert("summary".into(), written.summary.into());
-    if let Some(object) = &written.object {
-        map.insert("object".into(), shown(object));
-    }
-    Ok(map)
-}
-
-fn get(ctx: &NativeCallContext, kind: &str, namespace: Option<&str>, name: &str) -> Reply<Dynamic> {
-    let (world, cluster) = place(ctx)?;
-    let object = world.wait(async {
-        let kind = cluster.kind(kind).await?;
-        cluster.get(&kind, namespace, name).await
-    })?;
-    Ok(object.as_ref().map_or(Dynamic::UNIT, shown))
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Which {
-    namespace: Option<String>,
-    labels: Option<String>,
-    fields: Option<String>,
-    wait: Option<bool>,
-    timeout: Option<f64>,
-}
-
-fn list(ctx: &NativeCallContext, kind: &str, options: Map) -> Reply<Array> {
-    let (world, cluster) = place(ctx)?;
-    let which: Which = kit::options("cluster::list", options, &["namespace", "labels", "fields"])?;
-    let objects = world.wait(matching(&cluster, kind, which))?.1;
-    Ok(objects.iter().map(shown).collect())
-}
-
-async fn matching(
-    cluster: &Cluster,
-    kind: &str,
-    which: Which,
-) -> Result<(Kind, Vec<Object>), ClusterError> {
-    let kind = cluster.kind(kind).await?;
-    let selector = Selector {
-        labels: which.labels,
-        fields: which.fields,
-    };
-    let objects = cluster
-        .list(&kind, which.namespace.as_deref(), &selector)
-        .await?;
-    Ok((kind, objects))
-}
-
-fn can(ctx: &NativeCallContext, verb: &str, kind: &str, namespace: Option<&str>) -> Reply<bool> {
-    let (world, cluster) = place(ctx)?;
-    world.wait(async {
-        let (main, sub) = match kind.split_once('/') {
-            Some((main, sub)) if !sub.contains('/') => (main, Some(sub)),
-            _ => (kind, None),
-        };
-        let resource = cluster.kind(main).await?.resource();
-        let resource = sub.map_or_else(|| resource.clone(), |sub| format!("{resource}/{sub}"));
-        cluster.can(verb, &resource, namespace).await
-    })
-}
-
-fn create(ctx: &NativeCallContext, object: Map) -> Reply<Map> {
-    let (world, cluster) = place(ctx)?;
-    let object = kit::to_json(&object.into())?;
-    let mut name = Vec::new();
-    for field in ["apiVersion", "kind"] {
-        let Some(text) = object.get(field).and_then(|v| v.as_str()) else {
-            return Err(kit::fail(Failure::script(format!(
-                "an object to create needs `{field}`"
-            ))));
-        };
-        name.push(text);
-    }
-    let kind = name.join("/");
-    written(world.wait(async {
-        let kind = cluster.kind(&kind).await?;
-        cluster.create(&kind, None, object).await
-    })?)
-}
-
-fn patch(
-    ctx: &NativeCallContext,
-    kind: &str,
-    namespace: Option<&str>,
-    name: &str,
-    change: Map,
-) -> Reply<Map> {
-    let (world, cluster) = place(ctx)?;
-    let change = kit::to_json(&change.into())?;
-    written(world.wait(async {
-        let kind = cluster.kind(kind).await?;
-        cluster.patch(&kind, namespace, name, change).await
-    })?)
-}
-
-fn label(
-    ctx: &NativeCallContext,
-    kind: &str,
-    namespace: Option<&str>,
-    name: &str,
-    labels: Map,
-) -> Reply<Map> {
-    let (world, cluster) = place(ctx)?;
-    let labels = texts("cluster::label", labels)?;
-    written(world.wait(async {
-        let kind = cluster.kind(kind).await?;
-        cluster.label(&kind, namespace, name, &labels).await
-    })?)
-}
-
-fn annotate(
-    ctx: &NativeCallContext,
-    kind: &str,
-    namespace: Option<&str>,
-    name: &str,
-    annotations: Map,
-) -> Reply<Map> {
-    let (world, cluster) = place(ctx)?;
-    let annotations = texts("cluster::annotate", annotations)?;
-    written(world.wait(async {
-        let kind = cluster.kind(kind).await?;
-        cluster.annotate(&kind, namespace, name, &annotations).await
-    })?)
-}
-
-/// Labels and annotations are texts; a number or a truth value must be written as one, because
-/// Kubernetes refuses anything else.
-fn texts(word: &str, map: Map) -> Reply<BTreeMap<String, Option<String>>> {
-    map.into_iter()
-        .map(|(key, value)| {
-            if value.is_unit() {
-                return Ok((key.into(), None));
-            }
-            let kind = value.type_name();
-            let text = value.into_string().map_err(|_| {
-                kit::fail(
-                    Failure::script(format!("`{word}`: `{key}` is a text or (), not {kind}"))
-                        .hint("write it in quotes"),
-                )
-            })?;
-            Ok((key.into(), Some(text)))
-        })
-        .collect()
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct Deletion {
-    ignore_missing: bool,
-    wait: bool,
-    timeout: f64,
-    propagation: String,
-}
-
-impl Default for Deletion {
-    fn default() -> Deletion {
-        Deletion {
-            ignore_missing: false,
-            wait: true,
-            timeout: 300.0,
-            propagation: "background".into(),
-        }
-    }
-}
-
-fn delete(
-    ctx: &NativeCallContext,
-    kind: &str,
-    namespace: Option<&str>,
-    name: &str,
-    options: Map,
-) -> Reply<Map> {
-    const KNOWN: &[&str] = &["ignore_missing", "wait", "timeout", "propagation"];
-    let (world, cluster) = place(ctx)?;
-    let options: Deletion = kit::options("cluster::delete", options, KNOWN)?;
-    let limit = duration("`timeout`", &options.timeout.into())?;
-    let propagation = match options.propagation.as_str() {
-        "background" => Propagation::Background,
-        "foreground" => Propagation::Foreground,
-        "orphan" => Propagation::Orphan,
-        other => {
-            return Err(kit::fail(Failure::script(format!(
-                "option `propagation` of `cluster::delete` is `background`, `foreground` or `orphan`, not `{other}`"
-            ))));
-        }
-    };
-    let kind = world.wait(cluster.kind(kind))?;
-    let going = Going {
-        kind: &kind,
-        namespace,
-        name,
-        limit: options.wait.then_some(limit),
-    };
-    let before = world.wait(cluster.get(&kind, namespace, name))?;
-    let how = DeleteOptions {
-        ignore_missing: options.ignore_missing,
-        propagation,
-        uid: None,
-        wait: None,
-    };
-    going.delete(&world, &cluster, before.as_ref(), how)
-}
-
-fn delete_all(ctx: &NativeCallContext, kind: &str, options: Map) -> Reply<Array> {
-    const KNOWN: &[&str] = &["namespace", "labels", "fields", "wait", "timeout"];
-    let (world, cluster) = place(ctx)?;
-    let which: Which = kit::options("cluster::delete_all", options, KNOWN)?;
-    if which.labels.is_none() && which.fields.is_none() {
-        return Err(kit::fail(Failure::script(
-            "`cluster::delete_all` needs `labels` or `fields`: it does not delete everything",
-        )));
-    }
-    let limit = duration("`timeout`", &which.timeout.unwrap_or(300.0).into())?;
-    let wait = which.wait.unwrap_or(true);
-    let (kind, objects) = world.wait(matching(&cluster, kind, which))?;
-    let mut results = Array::new();
-    for object in objects {
-        let going = Going {
-            kind: &kind,
-            namespace: object.namespace(),
-            name: object.name(),
-            limit: wait.then_some(limit),
-        };
-        let how = DeleteOptions {
-            ignore_missing: true,
-            uid: Some(object.uid().to_owned()),
-            wait: None,
-            ..DeleteOptions::default()
-        };
-        results.push(going.delete(&world, &cluster, Some(&object), how)?.into());
-    }
-    Ok(results)
-}
-
-/// An object that is to go.
-struct Going<'a> {
-    kind: &'a Kind,
-    namespace: Option<&'a str>,
-    name: &'a str,
-    /// How long it is waited for.
-    limit: Option<Duration>,
-}
-
-impl Going<'_> {
-    /// The deletion is a call that a request to stop lets finish; the wait after it is given up.
-    fn delete(
-        &self,
-        world: &World,
-        cluster: &Cluster,
-        before: Option<&Object>,
-        how: DeleteOptions,
-    ) -> Reply<Map> {
-        let call = cluster.delete(self.kind, self.namespace, self.name, &how);
-        let done = world.wait(call)?;
-        if let (Some(limit), Some(before)) = (self.limit, before) {
-            let (kind, name, uid) = (self.kind, self.name, before.uid());
-            let gone = cluster.wait_gone(kind, self.namespace, name, uid, limit);
-            world.bridge().watch(gone)?;
-        }
-        written(done)
     }
 }

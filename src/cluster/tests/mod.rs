@@ -1,6 +1,7 @@
 //! The room against a server that loses answers, refuses, forgets and hangs.
 
 mod connecting;
+mod door;
 mod forwarding;
 mod pods;
 mod reading;
