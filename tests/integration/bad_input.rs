@@ -1,6 +1,6 @@
 //! Bad input: the exact words and the exit code. Each names the thing, the place and the way out.
 
-use crate::support::{Program, rootshift};
+use crate::support::{Program, ServedTwin, rootshift};
 
 /// A script that reads nothing and changes nothing.
 const READER: &str = "\
@@ -330,22 +330,60 @@ fn a_program_that_reads_events_is_told_of_bad_input_too() {
 
 #[test]
 fn what_the_twin_forbids_names_who_what_and_where() {
-    rootshift("eval --twin=forbidden 1")
+    let twin = ServedTwin::start("default");
+    let admin = std::fs::read_to_string(&twin.kubeconfig).unwrap();
+    let line = admin
+        .lines()
+        .find(|l| l.trim_start().starts_with("token:"))
+        .unwrap();
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let auditor = admin.replacen(line, &format!("{indent}as: auditor\n{line}"), 1);
+    let context = "gke_twin-project_us-central1-a_twin";
+    rootshift(&format!("eval --kubeconfig k --context {context}"))
+        .file("k", auditor)
+        .arg("cluster::list(\"pod\", #{ namespace: \"shop\" })")
         .run()
-        .stderr("")
+        .stdout("")
+        .stderr(
+            "error: user `auditor` may not list `pods` in namespace `shop`\n \
+             --> eval:1:10\n  |\n1 | cluster::list(\"pod\", #{ namespace: \"shop\" })\n  |          ^^^^\n\
+             hint: grant the verb `list` on `pods` in namespace `shop`\n",
+        )
         .code(4);
 }
 
 #[test]
 fn a_revision_name_that_is_no_label_is_refused_before_anything_is_done() {
-    rootshift("run citadel-to-meshca --twin --set revision_1=Asm_1")
-        .run()
-        .stderr("")
-        .code(2);
+    let refused = |name: &str, rule: &str| {
+        let ran = rootshift("run citadel-to-meshca --twin -o json")
+            .arg("--set")
+            .arg(format!("revision_1={name}"))
+            .run()
+            .code(2);
+        let document = ran.document();
+        assert_eq!(document["mutations"], serde_json::json!([]));
+        let failure = &document["failure"];
+        assert_eq!(
+            failure["message"],
+            format!("parameter `revision_1`: `{name}` is not a revision name, which {rule}")
+        );
+        let shown = ran.stderr;
+        assert!(shown.contains("\n --> stdlib/mesh/canary.rhai:"), "{shown}");
+        assert!(
+            shown.contains("\n  called from scripts/citadel-to-meshca.rhai:"),
+            "{shown}"
+        );
+        assert!(
+            shown.ends_with(
+                "\nhint: a DNS-1035 label such as `asm-1233-2`; `istiod-` and the name together are \
+                 the name of a Service\n"
+            ),
+            "{shown}"
+        );
+    };
+    refused("Asm-1", "starts with a lower-case letter");
+    refused("asm_1", "has only lower-case letters, digits and `-`");
+    refused("asm-1-", "ends with a letter or a digit");
     let long = format!("a{}", "b".repeat(56));
-    rootshift("run citadel-to-meshca --twin --set")
-        .arg(format!("revision_1={long}"))
-        .run()
-        .stderr("")
-        .code(2);
+    refused(&long, "has at most 56 characters, and this has 57");
 }
