@@ -158,7 +158,13 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
                     .iter()
                     .find(|(n, _)| *n == number)
                     .map_or("", |(_, name)| name.as_str());
-                let line = self.style.dim(&format!("{name}| {text}"));
+                // Many programs begin their lines with their own name.
+                let text = text
+                    .strip_prefix(name)
+                    .and_then(|rest| rest.strip_prefix(':'))
+                    .unwrap_or(text);
+                let line = format!("{name}| {}", text.trim());
+                let line = self.style.dim(line.trim_end());
                 self.say(&line)
             }
             ChildEvent::Ended { code, seconds } => {

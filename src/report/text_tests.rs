@@ -135,7 +135,7 @@ fn a_mutating_run_is_a_tree_of_steps_and_ends_with_its_figures() {
             process: 1,
             what: ChildEvent::Line {
                 stream: "stderr".to_owned(),
-                text: "hello".to_owned(),
+                text: "asmcli: hello".to_owned(),
             },
         },
         Event::Process {

@@ -43,7 +43,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rhai", &["engine/", "host/", "cli/repl"]),
     ("rustls", &["cluster/connect", "pki/", "twin/server/"]),
     ("rustyline", &["cli/"]),
-    ("tokio_rustls", &["twin/server/"]),
+    ("tokio_rustls", &["twin/asmcli/client.rs", "twin/server/"]),
     ("tracing_subscriber", &["cli/"]),
     ("webpki", &["pki/"]),
     ("x509_parser", &["pki/"]),

@@ -368,7 +368,7 @@ fn a_revision_name_that_is_no_label_is_refused_before_anything_is_done() {
             format!("parameter `revision_1`: `{name}` is not a revision name, which {rule}")
         );
         let shown = ran.stderr;
-        assert!(shown.contains("\n --> stdlib/mesh/canary.rhai:"), "{shown}");
+        assert!(shown.contains("--> stdlib/mesh/canary.rhai:"), "{shown}");
         assert!(
             shown.contains("\n  called from scripts/citadel-to-meshca.rhai:"),
             "{shown}"
