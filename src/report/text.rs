@@ -163,7 +163,8 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
                     .strip_prefix(name)
                     .and_then(|rest| rest.strip_prefix(':'))
                     .unwrap_or(text);
-                let line = format!("{name}| {}", text.trim());
+                let text = text.strip_prefix(' ').unwrap_or(text);
+                let line = format!("{name}| {text}");
                 let line = self.style.dim(line.trim_end());
                 self.say(&line)
             }
