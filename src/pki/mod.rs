@@ -5,7 +5,7 @@
 //! no, or unknown with its reason, and the time is a parameter of every one of them.
 //!
 //! Two verifications exist on purpose and share no code: [`paths`] builds and explains all paths
-//! and works without private keys; [`handshake`] lets `rustls` and `rustls-webpki` decide. Tests
+//! and works without private keys; [`handshake()`] lets `rustls` and `rustls-webpki` decide. Tests
 //! hold one against the other.
 //!
 //! This room knows nothing of Kubernetes, of Envoy's dumps, or of scripts. It is the only one that

@@ -42,7 +42,7 @@ impl RevisionSpec {
     }
 
     /// The revision's objects in the order in which they can be created. The namespace and the
-    /// `IstioOperator` definition are not among them ([`operator_definition`]).
+    /// `IstioOperator` definition are not among them (`operator_definition`).
     pub fn objects(&self) -> Vec<Value> {
         let mut objects = self.access();
         objects.extend(self.config_maps());
