@@ -1,5 +1,6 @@
 //! `asmcli`'s command line: its flags, with `_` or `-`, in any case.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// What to do.
@@ -31,10 +32,10 @@ pub(super) struct Args {
     pub(super) channel: Option<String>,
     pub(super) service_account: Option<String>,
     pub(super) key_file: Option<PathBuf>,
-    pub(super) creates_namespace: bool,
-    pub(super) enables: bool,
-    pub(super) only_validate: bool,
-    pub(super) only_enable: bool,
+    /// `--enable_*`, without the prefix.
+    pub(super) enable: BTreeSet<&'static str>,
+    /// `--only_validate` and `--only_enable`, without the prefix.
+    pub(super) only: BTreeSet<&'static str>,
     /// Flags that the real tool has and the stand-in does not act out.
     pub(super) not_modelled: Vec<String>,
     /// Warnings that the real tool prints while it reads its flags.
@@ -51,6 +52,11 @@ pub(super) enum Usage {
 }
 
 impl Args {
+    /// Whether the namespace may be created.
+    pub(super) fn creates_namespace(&self) -> bool {
+        self.enable.contains("all") || self.enable.contains("namespace_creation")
+    }
+
     /// Whether certificate files were given: any one of the four is enough.
     pub(super) fn custom_ca(&self) -> bool {
         [
@@ -89,9 +95,13 @@ pub(super) fn parse(words: &[String]) -> Result<(Command, Args), Usage> {
         let name = flag.to_lowercase().replace('-', "_");
         let name = name.trim_start_matches('_');
         let short = !flag.starts_with("--");
-        if let Some(asked) = switch(&mut args, flag, name, short) {
-            command = asked.or(command);
-            continue;
+        match switch(&mut args, flag, name, short) {
+            Switch::Noted => continue,
+            Switch::Command(asked) => {
+                command = Some(asked);
+                continue;
+            }
+            Switch::None => {}
         }
         let Some(slot) = slot(name, short) else {
             return Err(Usage::WithUsage(format!("Unknown option {flag}")));
@@ -111,41 +121,54 @@ pub(super) fn parse(words: &[String]) -> Result<(Command, Args), Usage> {
     }
 }
 
-/// Flags without an argument. The outer `Some` means that the flag is one; the inner one, that it
-/// asks for a command of its own.
-fn switch(args: &mut Args, flag: &str, name: &str, short: bool) -> Option<Option<Command>> {
+const ENABLE: &[&str] = &[
+    "all",
+    "cluster_labels",
+    "cluster_roles",
+    "gcp_apis",
+    "gcp_components",
+    "gcp_iam_roles",
+    "meshconfig_init",
+    "namespace_creation",
+    "registration",
+];
+
+/// What a flag without an argument turned out to be.
+enum Switch {
+    /// It was noted.
+    Noted,
+    /// It asks for a command of its own.
+    Command(Command),
+    /// It is none.
+    None,
+}
+
+/// Flags without an argument.
+fn switch(args: &mut Args, flag: &str, name: &str, short: bool) -> Switch {
+    let enable = name
+        .strip_prefix("enable_")
+        .and_then(|n| ENABLE.iter().find(|known| **known == n));
     match (short, name) {
-        (true, "e") | (false, "enable_all" | "enable_namespace_creation") => {
-            args.creates_namespace = true;
-            args.enables = true;
-        }
-        (
-            false,
-            "enable_cluster_roles"
-            | "enable_cluster_labels"
-            | "enable_gcp_apis"
-            | "enable_gcp_iam_roles"
-            | "enable_gcp_components"
-            | "enable_registration"
-            | "enable_meshconfig_init",
-        ) => args.enables = true,
+        (true, "e") => drop(args.enable.insert("all")),
+        (false, "only_validate") => drop(args.only.insert("validate")),
+        (false, "only_enable") => drop(args.only.insert("enable")),
         (true, "v") | (false, "verbose" | "use_fleet_api" | "disable_ui" | "use_vpcsc") => {}
         (false, "legacy") => {
-            args.warnings.push(
-                "The legacy option is no longer supported--continuing with normal installation."
-                    .to_owned(),
-            );
+            let text =
+                "The legacy option is no longer supported--continuing with normal installation.";
+            args.warnings.push(text.to_owned());
         }
-        (false, "only_validate") => args.only_validate = true,
-        (false, "only_enable") => args.only_enable = true,
         (false, "managed" | "managed_certificates" | "offline" | "dry_run") => {
-            args.not_modelled.push(flag.to_owned())
+            args.not_modelled.push(flag.to_owned());
         }
-        (true, "h") | (false, "help") => return Some(Some(Command::Help)),
-        (false, "version") => return Some(Some(Command::Version)),
-        _ => return None,
+        (true, "h") | (false, "help") => return Switch::Command(Command::Help),
+        (false, "version") => return Switch::Command(Command::Version),
+        _ => match enable.filter(|_| !short) {
+            Some(enable) => drop(args.enable.insert(enable)),
+            None => return Switch::None,
+        },
     }
-    Some(None)
+    Switch::Noted
 }
 
 type Slot = fn(&mut Args, String);
@@ -204,7 +227,7 @@ mod tests {
         assert_eq!(command, Command::Install);
         assert_eq!(args.ca.as_deref(), Some("citadel"));
         assert_eq!(args.options, ["ca-migration-citadel"]);
-        assert!(args.creates_namespace && !args.custom_ca());
+        assert!(args.creates_namespace() && !args.custom_ca());
     }
 
     #[test]

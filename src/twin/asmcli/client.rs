@@ -141,12 +141,12 @@ impl Client {
                     if answer.status == StatusCode::NOT_IMPLEMENTED {
                         return Err(answer.message());
                     }
-                    failure = format!("{} {path}: {}: {}", method, answer.status, answer.message());
+                    failure = format!("{method} {path}: {}: {}", answer.status, answer.message());
                 }
                 Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(reason)) => failure = format!("{} {path}: {reason}", method),
+                Ok(Err(reason)) => failure = format!("{method} {path}: {reason}"),
                 Err(_) => {
-                    failure = format!("{} {path}: no answer in {} s", method, TIMEOUT.as_secs())
+                    failure = format!("{method} {path}: no answer in {} s", TIMEOUT.as_secs());
                 }
             }
         }

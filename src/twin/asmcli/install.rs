@@ -47,7 +47,7 @@ pub(super) async fn run(
     let spec = package::revision(&checked.revision, &params, &operator);
 
     let namespace = namespace_exists(&client, log).await?;
-    if !namespace && !args.creates_namespace {
+    if !namespace && !args.creates_namespace() {
         log.error("The istio-system namespace doesn't exist.");
         log.error("Please create the \"istio-system\" and retry, or run the script with the");
         log.error(
@@ -55,11 +55,11 @@ pub(super) async fn run(
         );
         return Err(Fatal);
     }
-    if validate_only || args.only_validate {
+    if validate_only || args.only.contains("validate") {
         log.info("Successfully validated all requirements to install ASM.");
         return Ok(());
     }
-    if args.enables {
+    if !args.enable.is_empty() {
         log.info("Leaving out Google Cloud's APIs, IAM roles and fleet registration: there is no Google Cloud behind this cluster.");
     }
     if !namespace {
@@ -68,7 +68,7 @@ pub(super) async fn run(
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ISTIO_SYSTEM}});
         client.apply(&object).await.map_err(|e| log.fatal(&e))?;
     }
-    if args.only_enable {
+    if args.only.contains("enable") {
         log.info("Successfully performed specified --enable actions.");
         return Ok(());
     }
@@ -118,10 +118,10 @@ fn check(args: &Args, directory: &Path, log: &mut Log<'_>) -> Result<Checked, Fa
         }
     }
     let custom_ca = certificates::check(args, &ca, directory, log)?;
-    if args.only_enable && !args.enables {
+    if args.only.contains("enable") && args.enable.is_empty() {
         return Err(log.fatal("You must specify at least one --enable* flag with --only_enable"));
     }
-    if args.only_validate && args.enables {
+    if args.only.contains("validate") && !args.enable.is_empty() {
         return Err(log.fatal("validation cannot be run with any --enable* flag"));
     }
     if args.service_account.is_some() != args.key_file.is_some() {

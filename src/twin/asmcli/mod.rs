@@ -65,7 +65,7 @@ pub async fn main(invocation: Invocation<'_>) -> i32 {
         log.warn(warning);
     }
     let done = match command {
-        Command::Version => write!(stdout, "{}\n", version()).map_err(|_| Fatal),
+        Command::Version => writeln!(stdout, "{}", version()).map_err(|_| Fatal),
         Command::Help => write!(stdout, "{}", usage()).map_err(|_| Fatal),
         Command::Install => install::run(&args, &directory, &mut log, false).await,
         Command::Validate => install::run(&args, &directory, &mut log, true).await,

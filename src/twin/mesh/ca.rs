@@ -247,6 +247,13 @@ fn issue(
     })
 }
 
+/// PEM texts one after the other, each with its line end.
+pub(super) fn pem(certs: &[Cert]) -> String {
+    certs
+        .iter()
+        .fold(String::new(), |text, cert| text + cert.pem().trim() + "\n")
+}
+
 /// As istiod writes it: `root-cert.pem` is the certificate, the last two keys are empty.
 fn istio_ca_secret(root: &Authority) -> Value {
     let cert = json!(STANDARD.encode(root.cert().pem()));

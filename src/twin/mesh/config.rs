@@ -205,8 +205,10 @@ mod tests {
         let good = include_str!("../../pki/meshca-root.pem");
         let indent = |pem: &str| {
             pem.lines()
-                .map(|l| format!("    {l}\n"))
-                .collect::<String>()
+                .map(|l| format!("    {l}"))
+                .collect::<Vec<_>>()
+                .join("\n")
+                + "\n"
         };
         let one = format!("caCertificates:\n- pem: |\n{}", indent(good));
         assert_eq!(MeshConfig::parse(&one).unwrap().ca_certificates.len(), 1);

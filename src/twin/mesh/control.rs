@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::ca::pem;
 use super::config::{meta, text_at};
 use super::istiod::Istiod;
 use super::manifests::{DEFAULT_REVISION, ISTIO_SYSTEM};
@@ -193,11 +194,7 @@ fn bundles(state: &State, world: &World) -> BTreeMap<String, String> {
 }
 
 fn roots(istiod: &Istiod) -> String {
-    istiod
-        .roots()
-        .iter()
-        .map(|root| format!("{}\n", root.pem().trim()))
-        .collect()
+    pem(istiod.roots())
 }
 
 fn election(leader: &Leader) -> Value {

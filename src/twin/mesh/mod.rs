@@ -64,8 +64,9 @@ use config::meta;
 
 pub(in crate::twin) use ca::{anchored, operators_cacerts};
 
-/// Bounds of the time that the kubelet takes to bring a changed ConfigMap into a running pod.
-const MOUNT_LAG: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(90));
+/// Time that the kubelet takes at least to bring a changed ConfigMap into a running pod, and how much
+/// more it may be.
+const MOUNT_LAG: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(60));
 /// Real time between looks at what only the clock changes: certificates that are due.
 const TICK: Duration = Duration::from_secs(5);
 
@@ -211,8 +212,8 @@ impl Mesh {
             mesh_ca: &self.0.mesh_ca,
         };
         for (uid, proxy) in proxies {
-            if proxy.mounted.is_none() {
-                proxy.mounted = self.mounted_root(proxy);
+            if proxy.mount.root.is_none() {
+                proxy.mount.root = self.mounted_root(proxy);
             }
             if proxy.step(&around, now) {
                 if let Some(standing) = &proxy.held {
@@ -238,24 +239,24 @@ impl Mesh {
     fn refresh_mounts(&self) {
         let mut stale = Vec::new();
         for (uid, proxy) in &mut self.state().proxies {
-            if !proxy.refreshing
-                && proxy.mounted.is_some()
-                && self.mounted_root(proxy) != proxy.mounted
+            if !proxy.mount.refreshing
+                && proxy.mount.root.is_some()
+                && self.mounted_root(proxy) != proxy.mount.root
             {
-                proxy.refreshing = true;
+                proxy.mount.refreshing = true;
                 stale.push(uid.clone());
             }
         }
         for uid in stale {
-            let (least, most) = MOUNT_LAG;
-            let part = self.0.random.next() % 1000;
-            let lag = least + (most - least) * u32::try_from(part).unwrap_or(0) / 1000;
+            let (least, more) = MOUNT_LAG;
+            let part = u32::try_from(self.0.random.next() % 1000).unwrap_or(0);
+            let lag = least + more * part / 1000;
             let mesh = self.clone();
             self.spawn(async move {
                 mesh.0.clock.sleep(lag).await;
                 if let Some(proxy) = mesh.state().proxies.get_mut(&uid) {
-                    proxy.refreshing = false;
-                    proxy.mounted = mesh.mounted_root(proxy).or(proxy.mounted.take());
+                    proxy.mount.refreshing = false;
+                    proxy.mount.root = mesh.mounted_root(proxy).or(proxy.mount.root.take());
                 }
                 mesh.settle().await;
             });

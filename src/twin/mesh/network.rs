@@ -116,7 +116,7 @@ impl Mesh {
         let envoy = Envoy {
             pod,
             gateway: proxy.gateway,
-            proxy_config: &proxy.proxy_config,
+            proxy_config: &proxy.config,
             chain: proxy.chain.as_ref(),
             roots: proxy.roots.as_ref(),
             pushed: proxy

@@ -193,14 +193,10 @@ fn plan(targets: &[Target], only: Option<&BTreeSet<String>>, turn: usize) -> Vec
     let serves = |index: usize| !targets[index].gateway;
     match only {
         None => {
-            for client in groups.values() {
-                let caller = client[turn % client.len()];
-                let servers = groups.values().filter_map(|server| pick(server, caller));
-                pairs.extend(
-                    servers
-                        .filter(|s| serves(*s))
-                        .map(|server| (caller, server)),
-                );
+            for callers in groups.values() {
+                let from = callers[turn % callers.len()];
+                let to = groups.values().filter_map(|group| pick(group, from));
+                pairs.extend(to.filter(|to| serves(*to)).map(|to| (from, to)));
             }
         }
         Some(only) => {

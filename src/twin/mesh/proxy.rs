@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::ca::{Issued, MeshCa};
+use super::ca::{Issued, MeshCa, pem};
 use super::config::{container, environment, meta, text_at};
 use super::envoy::{Held, Pushed, ServiceKey};
 use super::istiod::Istiod;
@@ -28,12 +28,9 @@ pub(super) struct Proxy {
     /// `NAMESPACE/NAME` of the workload that it belongs to.
     pub(super) workload: String,
     pub(super) gateway: bool,
-    pub(super) proxy_config: Map<String, Value>,
+    pub(super) config: Map<String, Value>,
     pub(super) started: Timestamp,
-    /// The mounted `istio-ca-root-cert`; nothing while the ConfigMap is not there.
-    pub(super) mounted: Option<String>,
-    /// Whether the kubelet is on its way to refresh the mount.
-    pub(super) refreshing: bool,
+    pub(super) mount: Mount,
     /// Pod of the istiod that it is connected to.
     pub(super) connected: Option<String>,
     /// What it got from istiod, and when.
@@ -58,6 +55,15 @@ pub(super) struct Proxy {
     issued: Option<Issued>,
     sign_again: bool,
     renew_at: Option<Timestamp>,
+}
+
+/// The volume `istiod-ca-cert`.
+#[derive(Debug, Default)]
+pub(super) struct Mount {
+    /// The roots of istiod's CA; nothing while the ConfigMap `istio-ca-root-cert` is not there.
+    pub(super) root: Option<String>,
+    /// Whether the kubelet is on its way to refresh it.
+    pub(super) refreshing: bool,
 }
 
 /// What a proxy's secrets amount to.
@@ -100,11 +106,11 @@ impl Proxy {
         let istio_proxy = container(pod, "istio-proxy")?;
         let role = istio_proxy["args"][1].as_str()?;
         let env: std::collections::BTreeMap<&str, &str> = environment(istio_proxy).collect();
-        let proxy_config: Map<String, Value> = env
+        let config: Map<String, Value> = env
             .get("PROXY_CONFIG")
             .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default();
-        let discovery = proxy_config
+        let discovery = config
             .get("discoveryAddress")
             .and_then(Value::as_str)
             .unwrap_or("istiod.istio-system.svc:15012");
@@ -129,8 +135,7 @@ impl Proxy {
             workload: format!("{}/{workload}", meta(pod, "namespace")),
             gateway: role != "sidecar",
             started: now,
-            mounted: None,
-            refreshing: false,
+            mount: Mount::default(),
             connected: None,
             pushed: None,
             chain: None,
@@ -153,7 +158,7 @@ impl Proxy {
             issued: None,
             sign_again: false,
             renew_at: None,
-            proxy_config,
+            config,
             pod: pod.clone(),
         })
     }
@@ -165,10 +170,7 @@ impl Proxy {
 
     /// Port of the admin endpoint.
     pub(super) fn admin_port(&self) -> u16 {
-        let moved = self
-            .proxy_config
-            .get("proxyAdminPort")
-            .and_then(Value::as_u64);
+        let moved = self.config.get("proxyAdminPort").and_then(Value::as_u64);
         moved
             .and_then(|port| u16::try_from(port).ok())
             .unwrap_or(ADMIN_PORT)
@@ -182,7 +184,7 @@ impl Proxy {
         if self.endpoint.is_some() {
             return Ok(());
         }
-        let waiting = if self.mounted.is_none() {
+        let waiting = if self.mount.root.is_none() {
             "MountVolume.SetUp failed for volume \"istiod-ca-cert\": configmap \"istio-ca-root-cert\" not found"
         } else if self.trouble.is_empty() {
             "Envoy proxy is NOT ready: config not received from XDS server"
@@ -205,7 +207,7 @@ impl Proxy {
     }
 
     fn trusted(&self) -> Vec<Cert> {
-        certs_from_pem(self.mounted.as_deref().unwrap_or_default()).0
+        certs_from_pem(self.mount.root.as_deref().unwrap_or_default()).0
     }
 
     fn keep_connected(&mut self, reach: &dyn Reach) -> Result<(), String> {
@@ -269,11 +271,7 @@ impl Proxy {
             Ok(issued) => {
                 self.sign_again = false;
                 self.renew_at = issued.chain.first().map(renewal);
-                let pem = issued
-                    .chain
-                    .iter()
-                    .map(|cert| format!("{}\n", cert.pem().trim()))
-                    .collect();
+                let pem = pem(&issued.chain);
                 self.issued = Some(issued);
                 let version = self.next_version();
                 self.chain = Some(Held {

@@ -210,9 +210,10 @@ fn ports<'a>(containers: impl Iterator<Item = &'a Value>) -> String {
         .flatten()
         .map(|port| format!("    {port}"))
         .collect();
-    match lines.is_empty() {
-        true => "[\n]".to_owned(),
-        false => format!("[\n{}\n]", lines.join(",\n")),
+    if lines.is_empty() {
+        "[\n]".to_owned()
+    } else {
+        format!("[\n{}\n]", lines.join(",\n"))
     }
 }
 

@@ -116,7 +116,7 @@ impl Context<'_> {
         self.metadata(&mut pod);
         let proxy = containers::proxy(self);
         match self.shape {
-            Shape::Gateway => self.put_gateway(&mut pod, proxy),
+            Shape::Gateway => Self::put_gateway(&mut pod, proxy),
             Shape::Classic => {
                 list(&mut pod, "initContainers").push(containers::init(self));
                 list(&mut pod, "containers").push(proxy);
@@ -205,7 +205,7 @@ impl Context<'_> {
     }
 
     /// The gateway's pod has the container already: the template lies below the user's fields.
-    fn put_gateway(&self, pod: &mut Value, proxy: Value) {
+    fn put_gateway(pod: &mut Value, proxy: Value) {
         let all = list(pod, "containers");
         match all.iter_mut().find(|c| c["name"] == "istio-proxy") {
             Some(own) => {
