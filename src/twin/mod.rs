@@ -1,18 +1,37 @@
 //! An embedded cluster with a mesh inside, for the default run, rehearsals and tests.
-
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+//!
+//! The seam is HTTP: what uses the twin is given a kubeconfig and nothing else, and speaks to it as
+//! to any cluster. Inside, [`kube`] holds the objects and their rules, [`server`] speaks HTTP,
+//! [`controllers`] make objects come true and [`mesh`] is istiod, the agents and the proxies; [`asmcli`]
+//! installs revisions from another process; a [`scenario`] says what there is at the start. Time is the
+//! wall clock's; durations are divided by a speed ([`clock`]).
 
 pub mod asmcli;
 pub mod clock;
 pub mod controllers;
 pub mod kube;
 pub mod mesh;
+mod routes;
 pub mod scenario;
 pub mod server;
+mod start;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tempfile::TempDir;
 
 pub use mesh::{Figures, Prober};
 pub use scenario::Scenario;
+
+use crate::effect::files;
+use asmcli::package::PackageParams;
+use routes::Routes;
+use scenario::AdminFault;
+use server::{FaultPlan, Server, ServerOptions};
+use start::{Core, failed};
 
 /// Name of the only context of a twin's kubeconfig.
 pub const CONTEXT: &str = "gke_twin-project_us-central1-a_twin";
@@ -47,10 +66,13 @@ pub enum TwinError {
 /// A running twin; dropping it ends all its tasks.
 pub struct Twin {
     scenario: Scenario,
+    /// Before the core, so that no request meets a cluster that is being taken down.
+    server: Server,
+    core: Core,
+    faults: Arc<FaultPlan>,
     kubeconfig: PathBuf,
-    kubeconfig_text: String,
-    cas: Vec<(String, String)>,
-    prober: Arc<Prober>,
+    /// Holds the kubeconfig when no other place was named.
+    _private: Option<TempDir>,
 }
 
 impl Twin {
@@ -59,11 +81,36 @@ impl Twin {
     /// # Errors
     /// The machine gives no port or file, or the scenario does not become Ready.
     pub async fn start(scenario: Scenario, options: TwinOptions) -> Result<Twin, TwinError> {
-        std::future::ready(()).await;
-        let _ = (scenario, options);
-        Err(TwinError::Start {
-            step: "start".to_owned(),
-            reason: "its rooms are being built".to_owned(),
+        let mut scenario = scenario;
+        scenario.speed = options.speed.unwrap_or(scenario.speed);
+        scenario.seed = options.seed.unwrap_or(scenario.seed);
+        let mut core = Core::new(&scenario)?;
+        // Only calls over HTTP meet the faults: the start does not.
+        let faults = Arc::new(FaultPlan::new(scenario.faults.api.clone()));
+        let server = Server::start(ServerOptions {
+            kube: core.kube.clone(),
+            pods: Arc::new(core.mesh.clone()),
+            users: Vec::new(),
+            extra: Some(Arc::new(Routes {
+                prober: core.mesh.prober(),
+                mesh_ca_root: core.mesh.mesh_ca_root(),
+                package: PackageParams::from(&scenario),
+            })),
+            faults: Arc::clone(&faults),
+        })
+        .await
+        .map_err(|e| failed("serve", e))?;
+        core.run(cluster_ca(server.kubeconfig()));
+        core.populate(&scenario).await?;
+        let (kubeconfig, private) = write_kubeconfig(server.kubeconfig(), options.kubeconfig_out)
+            .map_err(|e| failed("write its kubeconfig", e))?;
+        Ok(Twin {
+            scenario,
+            server,
+            core,
+            faults,
+            kubeconfig,
+            _private: private,
         })
     }
 
@@ -74,7 +121,7 @@ impl Twin {
 
     /// The kubeconfig's text; it holds the twin's bearer token.
     pub fn kubeconfig_text(&self) -> &str {
-        &self.kubeconfig_text
+        self.server.kubeconfig()
     }
 
     /// Name of the kubeconfig's only context.
@@ -85,12 +132,12 @@ impl Twin {
     /// CAs by name with their roots as PEM: `MESHCA`, the twin's throw-away one. Citadel's root is
     /// not here: it is found on the cluster.
     pub fn named_cas(&self) -> Vec<(String, String)> {
-        self.cas.clone()
+        vec![("MESHCA".to_owned(), self.core.mesh.mesh_ca_root())]
     }
 
     /// The traffic between the proxies.
     pub fn traffic(&self) -> Arc<Prober> {
-        Arc::clone(&self.prober)
+        self.core.mesh.prober()
     }
 
     /// The scenario's parameters for stock scripts.
@@ -98,13 +145,47 @@ impl Twin {
         self.scenario.params.clone().into_iter().collect()
     }
 
-    /// Name of the seed's value, for reports: a run with the same seed makes the same choices.
+    /// The seed: a run with the same one makes the same choices.
     pub fn seed(&self) -> u64 {
         self.scenario.seed
     }
 
-    /// Ends all tasks and waits for them.
-    pub async fn stop(self) {
-        std::future::ready(()).await;
+    /// Faults of API calls; more can be added while it runs.
+    pub fn api_faults(&self) -> &FaultPlan {
+        &self.faults
     }
+
+    /// Makes admin ports misbehave from now on, in place of the faults there were.
+    pub fn set_admin_faults(&self, faults: Vec<AdminFault>) {
+        self.core.mesh.set_admin_faults(faults);
+    }
+
+    /// Ends all tasks and waits for them.
+    pub async fn stop(mut self) {
+        self.core.stop().await;
+    }
+}
+
+/// The API server's CA, from its kubeconfig.
+fn cluster_ca(kubeconfig: &str) -> String {
+    let config: serde_json::Value = serde_saphyr::from_str(kubeconfig).unwrap_or_default();
+    config
+        .pointer("/clusters/0/cluster/certificate-authority-data")
+        .and_then(|data| STANDARD.decode(data.as_str()?).ok())
+        .and_then(|pem| String::from_utf8(pem).ok())
+        .unwrap_or_default()
+}
+
+fn write_kubeconfig(
+    text: &str,
+    place: Option<PathBuf>,
+) -> Result<(PathBuf, Option<TempDir>), files::FileError> {
+    let private = match place {
+        Some(_) => None,
+        None => Some(files::temporary_dir("twin-")?),
+    };
+    let inside = private.as_ref().map(|dir| dir.path().join("kubeconfig"));
+    let path = place.or(inside).unwrap_or_default();
+    files::write_private(&path, text)?;
+    Ok((path, private))
 }

@@ -1,0 +1,258 @@
+//! From a scenario to a mesh where all is Ready: the cluster without its HTTP side.
+//!
+//! Everything is created through the API's own rules (defaults, validation, admission), in the order in
+//! which an operator would: control plane, further revisions, applications, gateways.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::TwinError;
+use super::asmcli::package::{self, PackageParams, Request};
+use super::clock::SimClock;
+use super::controllers::{Controllers, Options};
+use super::kube::Kube;
+use super::mesh::manifests::{
+    DEFAULT_REVISION, ISTIO_SYSTEM, KindInfo, RevisionSpec, shared_objects,
+};
+use super::mesh::{Mesh, operators_cacerts};
+use super::scenario::{InstalledRevision, OldCa, Scenario, application_objects, gateway_objects};
+
+/// Real time that one stage of the start may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Where the twin's cluster is said to be; the context is made of it.
+const PLACE: (&str, &str, &str) = ("twin-project", "us-central1-a", "twin");
+
+/// A cluster with its controllers and its mesh.
+pub(super) struct Core {
+    pub(super) kube: Kube,
+    pub(super) mesh: Mesh,
+    controllers: Option<Controllers>,
+    clock: SimClock,
+    seed: u64,
+}
+
+impl Core {
+    /// A cluster with nothing in it and nothing running.
+    pub(super) fn new(scenario: &Scenario) -> Result<Core, TwinError> {
+        let kube = Kube::new(scenario.seed);
+        let clock = SimClock::new(scenario.speed);
+        let mesh = Mesh::new(
+            kube.clone(),
+            clock,
+            scenario.seed,
+            scenario.faults.admin.clone(),
+        )
+        .map_err(|e| failed("mint the new CA", e))?;
+        kube.set_webhooks(Arc::new(mesh.clone()));
+        Ok(Core {
+            kube,
+            mesh,
+            controllers: None,
+            clock,
+            seed: scenario.seed,
+        })
+    }
+
+    /// Lets controllers and mesh run. `cluster_ca` is the API server's CA as PEM.
+    pub(super) fn run(&mut self, cluster_ca: String) {
+        let options = Options {
+            seed: self.seed,
+            cluster_ca,
+            ..Options::default()
+        };
+        let mesh = Arc::new(self.mesh.clone());
+        self.controllers = Some(Controllers::start(
+            self.kube.clone(),
+            self.clock,
+            mesh,
+            &options,
+        ));
+        self.mesh.start();
+    }
+
+    /// Creates what the scenario has and waits until it is Ready.
+    pub(super) async fn populate(&self, scenario: &Scenario) -> Result<(), TwinError> {
+        self.create(
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ISTIO_SYSTEM}}),
+        )
+        .await?;
+        if scenario.old_ca == OldCa::Plugged {
+            let cacerts =
+                operators_cacerts(Timestamp::now()).map_err(|e| failed("mint the old CA", e))?;
+            self.create(cacerts).await?;
+        }
+        let mut objects = shared_objects();
+        objects.extend(first_revision(scenario).objects());
+        for revision in &scenario.revisions {
+            let spec = self
+                .revision(scenario, revision)
+                .map_err(|e| failed("install a revision", e))?;
+            objects.extend(spec.objects());
+        }
+        self.create_all(objects).await?;
+        self.wait_until_ready().await?;
+        let mut objects = Vec::new();
+        for (name, namespace) in &scenario.namespaces {
+            objects.extend(application_objects(name, namespace));
+        }
+        objects.extend(scenario.gateways.iter().flat_map(gateway_objects));
+        self.create_all(objects).await?;
+        self.wait_until_ready().await
+    }
+
+    /// Ends controllers and mesh.
+    pub(super) async fn stop(&mut self) {
+        if let Some(controllers) = self.controllers.take() {
+            // A panic of a controller has been logged where it happened.
+            let _ = controllers.stop().await;
+        }
+        self.mesh.stop();
+    }
+
+    fn revision(
+        &self,
+        scenario: &Scenario,
+        revision: &InstalledRevision,
+    ) -> Result<RevisionSpec, String> {
+        let (project, location, cluster) = PLACE;
+        let request = Request {
+            revision: revision.name.clone(),
+            ca: revision.ca.clone(),
+            options: revision.options.clone(),
+            overlays: Vec::new(),
+            project: project.to_owned(),
+            location: location.to_owned(),
+            cluster: cluster.to_owned(),
+            fleet: scenario.fleet_id.clone(),
+            mesh_ca_root: self.mesh.mesh_ca_root(),
+        };
+        let params = PackageParams::from(scenario);
+        let operator = package::operator(&params, &request)?;
+        Ok(package::revision(&revision.name, &params, &operator))
+    }
+
+    async fn create_all(&self, objects: Vec<Value>) -> Result<(), TwinError> {
+        for object in objects {
+            self.create(object).await?;
+        }
+        Ok(())
+    }
+
+    async fn create(&self, object: Value) -> Result<(), TwinError> {
+        let name = format!(
+            "{} `{}`",
+            object["kind"].as_str().unwrap_or_default(),
+            object["metadata"]["name"].as_str().unwrap_or_default()
+        );
+        let step = format!("create {name}");
+        let info =
+            KindInfo::of(&object).ok_or_else(|| failed(&step, "it is of an unknown kind"))?;
+        let namespace = object["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        self.kube
+            .create(&info.resource(), &namespace, object)
+            .await
+            .map_err(|status| failed(&step, status.message))?;
+        Ok(())
+    }
+
+    /// Waits until every workload has all its pods of its newest template Ready.
+    async fn wait_until_ready(&self) -> Result<(), TwinError> {
+        let mut changes = self.kube.changes();
+        let ready = async {
+            while !self.unready().is_empty() {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(PATIENCE, ready).await.is_err() {
+            let reason = format!(
+                "after {} s: {}",
+                PATIENCE.as_secs(),
+                self.unready().join(", ")
+            );
+            return Err(failed("become Ready", reason));
+        }
+        Ok(())
+    }
+
+    /// Workloads that are not there yet, with the words of their first unready pod.
+    fn unready(&self) -> Vec<String> {
+        let mut unready = Vec::new();
+        for (resource, wanted, ready) in [
+            (
+                "daemonsets.apps",
+                "/status/desiredNumberScheduled",
+                "/status/numberReady",
+            ),
+            (
+                "deployments.apps",
+                "/spec/replicas",
+                "/status/readyReplicas",
+            ),
+            (
+                "statefulsets.apps",
+                "/spec/replicas",
+                "/status/readyReplicas",
+            ),
+        ] {
+            for object in self.kube.list(resource, None) {
+                let number = |path: &str| object.pointer(path).and_then(Value::as_u64);
+                let observed =
+                    object["status"]["observedGeneration"] == object["metadata"]["generation"];
+                let there = number(ready).unwrap_or(0);
+                if !observed || number(wanted).is_none_or(|wanted| there != wanted || wanted == 0) {
+                    let name = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+                    unready.push(format!("{resource} {}/{}", name("namespace"), name("name")));
+                }
+            }
+        }
+        unready
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.mesh.stop();
+    }
+}
+
+/// The control plane that is there before the migration: Istio's own, without a revision label, its
+/// CA server on.
+fn first_revision(scenario: &Scenario) -> RevisionSpec {
+    let native = scenario.sidecars == super::scenario::Sidecars::Native;
+    let env = if native {
+        json!({"ENABLE_NATIVE_SIDECARS": true})
+    } else {
+        json!({})
+    };
+    RevisionSpec {
+        revision: DEFAULT_REVISION.to_owned(),
+        tag: "1.23.3".to_owned(),
+        hub: "registry.example/istio".to_owned(),
+        replicas: scenario.istiod_replicas,
+        mesh_config: json!({
+            "defaultConfig": {"discoveryAddress": "istiod.istio-system.svc:15012"},
+            "enablePrometheusMerge": true,
+            "rootNamespace": ISTIO_SYSTEM,
+            "trustDomain": scenario.trust_domain,
+        }),
+        values: json!({
+            "global": {"caAddress": "", "meshID": scenario.trust_domain, "pilotCertProvider": "istiod"},
+            "pilot": {"env": env},
+        }),
+    }
+}
+
+pub(super) fn failed(step: &str, reason: impl std::fmt::Display) -> TwinError {
+    TwinError::Start {
+        step: step.to_owned(),
+        reason: reason.to_string(),
+    }
+}
