@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::TwinError;
 use super::asmcli::package::{self, PackageParams, Request};
 use super::clock::SimClock;
-use super::controllers::{Controllers, Options};
+use super::controllers::{Controllers, Options, in_ready_set};
 use super::kube::Kube;
 use super::mesh::manifests::{
     DEFAULT_REVISION, ISTIO_SYSTEM, KindInfo, RevisionSpec, shared_objects,
@@ -182,36 +182,24 @@ impl Core {
         Ok(())
     }
 
-    /// Workloads that are not there yet, with the words of their first unready pod.
+    /// Workloads that are not there yet, then what holds their pods up.
     fn unready(&self) -> Vec<String> {
         let mut unready = Vec::new();
-        for (resource, wanted, ready) in [
-            (
-                "daemonsets.apps",
-                "/status/desiredNumberScheduled",
-                "/status/numberReady",
-            ),
-            (
-                "deployments.apps",
-                "/spec/replicas",
-                "/status/readyReplicas",
-            ),
-            (
-                "statefulsets.apps",
-                "/spec/replicas",
-                "/status/readyReplicas",
-            ),
-        ] {
-            for object in self.kube.list(resource, None) {
-                let number = |path: &str| object.pointer(path).and_then(Value::as_u64);
-                let observed =
-                    object["status"]["observedGeneration"] == object["metadata"]["generation"];
-                let there = number(ready).unwrap_or(0);
-                if !observed || number(wanted).is_none_or(|wanted| there != wanted || wanted == 0) {
-                    let name = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-                    unready.push(format!("{resource} {}/{}", name("namespace"), name("name")));
-                }
-            }
+        for resource in ["daemonsets.apps", "deployments.apps", "statefulsets.apps"] {
+            let all = self.kube.list(resource, None);
+            unready.extend(
+                all.iter()
+                    .filter(|object| !rolled_out(object))
+                    .map(|object| format!("{resource} {}", full_name(object))),
+            );
+        }
+        if !unready.is_empty() {
+            let pods = self.kube.list("pods", None);
+            unready.extend(
+                pods.iter()
+                    .filter(|pod| !in_ready_set(pod))
+                    .map(|pod| format!("pod {}: {}", full_name(pod), trouble(pod))),
+            );
         }
         unready
     }
@@ -248,6 +236,44 @@ fn first_revision(scenario: &Scenario) -> RevisionSpec {
             "pilot": {"env": env},
         }),
     }
+}
+
+/// All pods are of the newest template and Ready.
+fn rolled_out(object: &Value) -> bool {
+    let status = |field: &str| object["status"][field].as_u64().unwrap_or(0);
+    let observed = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+    let counts = match object["spec"]["replicas"].as_u64() {
+        Some(wanted) => [
+            status("updatedReplicas"),
+            status("replicas"),
+            status("readyReplicas"),
+        ]
+        .map(|n| n == wanted),
+        None => {
+            let wanted = status("desiredNumberScheduled");
+            [
+                status("updatedNumberScheduled") == wanted,
+                status("numberReady") == wanted,
+                wanted > 0,
+            ]
+        }
+    };
+    observed && counts.iter().all(|fits| *fits)
+}
+
+fn full_name(object: &Value) -> String {
+    let name = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    format!("{}/{}", name("namespace"), name("name"))
+}
+
+/// The first condition of a pod that does not hold, as the kubelet words it.
+fn trouble(pod: &Value) -> String {
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    let failing = conditions.filter(|c| c["status"] != "True");
+    let words = failing.filter_map(|c| c["message"].as_str().or(c["reason"].as_str()));
+    words
+        .last()
+        .map_or_else(|| "nothing is known of it".to_owned(), str::to_owned)
 }
 
 pub(super) fn failed(step: &str, reason: impl std::fmt::Display) -> TwinError {

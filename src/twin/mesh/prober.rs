@@ -83,10 +83,12 @@ impl Prober {
         }
     }
 
-    /// Waits for at least one full sweep that began after the call, and returns what was counted
-    /// since the previous checkpoint.
+    /// Sweeps until every proxy has had its turn on both sides, and returns what was counted since
+    /// the previous checkpoint.
     pub async fn checkpoint(&self, label: &str) -> Figures {
-        self.sweep(None).await;
+        for _ in 0..largest_group(&(self.source)()) {
+            self.sweep(None).await;
+        }
         let alive = alive(&(self.source)());
         let since = std::mem::take(&mut self.counts().since);
         since.figures(label, &alive)
@@ -176,8 +178,13 @@ fn make(attempts: Vec<Attempt>) -> Vec<(Attempt, Outcome)> {
         .collect()
 }
 
-/// The pairs of a sweep, by index: client, server. `turn` lets the proxies of a group take turns.
-fn plan(targets: &[Target], only: Option<&BTreeSet<String>>, turn: usize) -> Vec<(usize, usize)> {
+/// Proxies of the largest group, at least one.
+fn largest_group(targets: &[Target]) -> usize {
+    groups(targets).values().map(Vec::len).max().unwrap_or(1)
+}
+
+/// The proxies by workload and class, by index.
+fn groups(targets: &[Target]) -> BTreeMap<(&str, &str), Vec<usize>> {
     let mut groups: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
     for (index, target) in targets.iter().enumerate() {
         groups
@@ -185,6 +192,12 @@ fn plan(targets: &[Target], only: Option<&BTreeSet<String>>, turn: usize) -> Vec
             .or_default()
             .push(index);
     }
+    groups
+}
+
+/// The pairs of a sweep, by index: client, server. `turn` lets the proxies of a group take turns.
+fn plan(targets: &[Target], only: Option<&BTreeSet<String>>, turn: usize) -> Vec<(usize, usize)> {
+    let groups = groups(targets);
     let pick = |group: &[usize], not: usize| {
         let others: Vec<usize> = group.iter().copied().filter(|i| *i != not).collect();
         (!others.is_empty()).then(|| others[turn % others.len()])
