@@ -21,7 +21,7 @@ use super::mesh::{Mesh, operators_cacerts};
 use super::scenario::{InstalledRevision, OldCa, Scenario, application_objects, gateway_objects};
 
 /// Real time that one stage of the start may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Where the twin's cluster is said to be; the context is made of it.
 const PLACE: (&str, &str, &str) = ("twin-project", "us-central1-a", "twin");
 

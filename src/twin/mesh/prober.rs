@@ -21,8 +21,8 @@ use crate::pki::{Endpoint, SanRules};
 /// Handshakes of one uninterrupted stretch.
 const STRETCH: usize = 32;
 /// Real time that the background leaves to others after each stretch, as a multiple of its length.
-const REST: u32 = 4;
-const IDLE: Duration = Duration::from_millis(20);
+const REST: u32 = 3;
+const IDLE: Duration = Duration::from_millis(5);
 
 /// A live, ready proxy.
 #[derive(Clone)]
