@@ -242,21 +242,12 @@ fn first_revision(scenario: &Scenario) -> RevisionSpec {
 fn rolled_out(object: &Value) -> bool {
     let status = |field: &str| object["status"][field].as_u64().unwrap_or(0);
     let observed = object["status"]["observedGeneration"] == object["metadata"]["generation"];
-    let counts = match object["spec"]["replicas"].as_u64() {
-        Some(wanted) => [
-            status("updatedReplicas"),
-            status("replicas"),
-            status("readyReplicas"),
-        ]
-        .map(|n| n == wanted),
-        None => {
-            let wanted = status("desiredNumberScheduled");
-            [
-                status("updatedNumberScheduled") == wanted,
-                status("numberReady") == wanted,
-                wanted > 0,
-            ]
-        }
+    let counts = if let Some(wanted) = object["spec"]["replicas"].as_u64() {
+        ["updatedReplicas", "replicas", "readyReplicas"].map(|field| status(field) == wanted)
+    } else {
+        let wanted = status("desiredNumberScheduled");
+        ["updatedNumberScheduled", "numberReady", "numberAvailable"]
+            .map(|field| wanted > 0 && status(field) == wanted)
     };
     observed && counts.iter().all(|fits| *fits)
 }
@@ -269,10 +260,9 @@ fn full_name(object: &Value) -> String {
 /// The first condition of a pod that does not hold, as the kubelet words it.
 fn trouble(pod: &Value) -> String {
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let failing = conditions.filter(|c| c["status"] != "True");
-    let words = failing.filter_map(|c| c["message"].as_str().or(c["reason"].as_str()));
-    words
-        .last()
+    conditions
+        .filter(|c| c["status"] != "True")
+        .find_map(|c| c["message"].as_str().or(c["reason"].as_str()))
         .map_or_else(|| "nothing is known of it".to_owned(), str::to_owned)
 }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::ca::{Issued, MeshCa, pem};
-use super::config::{container, environment, meta, text_at};
+use super::config::{container, environment, meta};
 use super::envoy::{Held, Pushed, ServiceKey};
 use super::istiod::Istiod;
 use super::world::{account, service_of_address};
@@ -161,11 +161,6 @@ impl Proxy {
             config,
             pod: pod.clone(),
         })
-    }
-
-    /// The revision that injected it.
-    pub(super) fn revision(&self) -> &str {
-        text_at(&self.pod, "annotations", "istio.io/rev").unwrap_or("default")
     }
 
     /// Port of the admin endpoint.
