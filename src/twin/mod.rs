@@ -100,9 +100,10 @@ impl Twin {
         })
         .await
         .map_err(|e| failed("serve", e))?;
-        core.run(cluster_ca(server.kubeconfig()));
+        let text = server.kubeconfig();
+        core.run(cluster_ca(&text));
         core.populate(&scenario).await?;
-        let (kubeconfig, private) = write_kubeconfig(server.kubeconfig(), options.kubeconfig_out)
+        let (kubeconfig, private) = write_kubeconfig(&text, options.kubeconfig_out)
             .map_err(|e| failed("write its kubeconfig", e))?;
         Ok(Twin {
             scenario,
@@ -120,7 +121,7 @@ impl Twin {
     }
 
     /// The kubeconfig's text; it holds the twin's bearer token.
-    pub fn kubeconfig_text(&self) -> &str {
+    pub fn kubeconfig_text(&self) -> String {
         self.server.kubeconfig()
     }
 
@@ -161,8 +162,12 @@ impl Twin {
     }
 
     /// Ends all tasks and waits for them.
-    pub async fn stop(mut self) {
-        self.core.stop().await;
+    pub async fn stop(self) {
+        let Twin {
+            server, mut core, ..
+        } = self;
+        server.stop().await;
+        core.stop().await;
     }
 }
 
