@@ -4,42 +4,69 @@
 //! administrator they run there instead of on the twin, in namespaces of their own. Where a real
 //! server answers otherwise than the twin, the twin is wrong.
 
-use std::collections::BTreeMap;
+mod objects;
+mod ports;
+mod rollouts;
+
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::future::join_all;
-use rootshift::cluster::{
-    Cluster, ClusterError, DeleteOptions, Kind, Limits, Object, Outcome, Selector, Target, Written,
-};
-use rootshift::twin::{Scenario, Twin, TwinOptions};
+use futures::future::BoxFuture;
+use rootshift::cluster::{Cluster, ClusterError, DeleteOptions, Kind, Rollout, Target, Written};
+use rootshift::twin::clock::SimClock;
+use rootshift::twin::controllers::{self, Controllers, NoMesh};
+use rootshift::twin::kube::Kube;
+use rootshift::twin::server::{FaultPlan, PodNetwork, Server, ServerOptions};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-/// A server to ask; a twin ends with it.
+/// A server to ask: a twin's without a mesh, which ends with it, or a real one.
 struct Place {
     kubeconfig: PathBuf,
     dir: tempfile::TempDir,
-    _twin: Option<Twin>,
+    twin: Option<(Server, Controllers)>,
+    faults: Arc<FaultPlan>,
 }
 
 impl Place {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let faults = Arc::new(FaultPlan::default());
         if let Some(path) = std::env::var_os("ROOTSHIFT_TEST_KUBECONFIG") {
             return Self {
                 kubeconfig: path.into(),
                 dir,
-                _twin: None,
+                twin: None,
+                faults,
             };
         }
-        let scenario = Scenario::find("default").unwrap();
-        let twin = Twin::start(scenario, TwinOptions::default()).await.unwrap();
+        let kube = Kube::new(7);
+        let options = ServerOptions {
+            kube: kube.clone(),
+            pods: Arc::new(Web),
+            users: Vec::new(),
+            extra: None,
+            faults: Arc::clone(&faults),
+        };
+        let server = Server::start(options).await.unwrap();
+        let clock = SimClock::new(20.0);
+        let options = controllers::Options::default();
+        let controllers = Controllers::start(kube, clock, Arc::new(NoMesh), &options);
+        let kubeconfig = dir.path().join("twin");
+        std::fs::write(&kubeconfig, server.kubeconfig()).unwrap();
         Self {
-            kubeconfig: twin.kubeconfig_path().to_owned(),
+            kubeconfig,
             dir,
-            _twin: Some(twin),
+            twin: Some((server, controllers)),
+            faults,
         }
+    }
+
+    /// Whether pods run here: a real API server may be without a node.
+    fn runs_pods(&self) -> bool {
+        self.twin.is_some()
     }
 
     async fn connect(&self) -> Cluster {
@@ -65,6 +92,35 @@ impl Place {
     }
 }
 
+/// Pods that serve one page on port 8080.
+struct Web;
+
+impl PodNetwork for Web {
+    fn connect<'a>(
+        &'a self,
+        _: &'a Value,
+        port: u16,
+    ) -> BoxFuture<'a, Result<DuplexStream, String>> {
+        Box::pin(async move {
+            if port != 8080 {
+                return Err("connection refused".to_owned());
+            }
+            let (ours, mut theirs) = tokio::io::duplex(4096);
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                while theirs.read_buf(&mut request).await.is_ok_and(|n| n > 0) {
+                    if request.ends_with(b"\r\n\r\n") {
+                        request.clear();
+                        let page = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+                        theirs.write_all(page).await.ok();
+                    }
+                }
+            });
+            Ok(ours)
+        })
+    }
+}
+
 /// A new namespace, gone at the end of the test that took it (or with the twin).
 async fn namespace(cluster: &Cluster) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -79,404 +135,16 @@ async fn namespace(cluster: &Cluster) -> String {
     name
 }
 
+async fn kind(cluster: &Cluster, name: &str) -> Kind {
+    cluster.kind(name).await.unwrap()
+}
+
 async fn remove(cluster: &Cluster, namespace: &str) -> Written {
     let kind = cluster.kind("ns").await.unwrap();
     cluster
         .delete(&kind, None, namespace, &DeleteOptions::default())
         .await
         .unwrap()
-}
-
-async fn kind(cluster: &Cluster, name: &str) -> Kind {
-    cluster.kind(name).await.unwrap()
-}
-
-fn said(written: &Written) -> (Outcome, &str) {
-    (written.outcome, written.summary.as_str())
-}
-
-fn map(name: &str, value: &str) -> Value {
-    json!({"metadata": {"name": name}, "data": {"x": value}})
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn objects_are_created_changed_and_deleted_as_kubectl_says_it() {
-    let place = Place::new().await;
-    let cluster = place.connect().await;
-    let ns = namespace(&cluster).await;
-    let (cm, at) = (kind(&cluster, "cm").await, Some(ns.as_str()));
-    let done = cluster.create(&cm, at, map("a", "1")).await.unwrap();
-    assert_eq!(said(&done), (Outcome::Created, "configmap/a created"));
-    let error = cluster.create(&cm, at, map("a", "1")).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("`configmap/a` in namespace `{ns}` exists already")
-    );
-    let done = cluster
-        .patch(&cm, at, "a", json!({"data": {"x": "2"}}))
-        .await
-        .unwrap();
-    assert_eq!(said(&done), (Outcome::Changed, "configmap/a patched"));
-    let done = cluster
-        .patch(&cm, at, "a", json!({"data": {"x": "2"}}))
-        .await
-        .unwrap();
-    assert_eq!(
-        said(&done),
-        (Outcome::Unchanged, "configmap/a patched (no change)")
-    );
-    let labels = BTreeMap::from([("l".to_owned(), Some("1".to_owned()))]);
-    let done = cluster.label(&cm, at, "a", &labels).await.unwrap();
-    assert_eq!(said(&done), (Outcome::Changed, "configmap/a labeled"));
-    assert_eq!(done.object.unwrap().label("l"), Some("1"));
-    let off = BTreeMap::from([("l".to_owned(), None)]);
-    let done = cluster.label(&cm, at, "a", &off).await.unwrap();
-    assert_eq!(said(&done), (Outcome::Changed, "configmap/a unlabeled"));
-    let done = cluster.annotate(&cm, at, "a", &labels).await.unwrap();
-    assert_eq!(said(&done), (Outcome::Changed, "configmap/a annotated"));
-    let error = cluster
-        .patch(&cm, at, "a", json!({"data": {"x": 2}}))
-        .await
-        .unwrap_err();
-    assert!(matches!(error, ClusterError::Invalid { .. }), "{error}");
-    let error = cluster
-        .label(
-            &cm,
-            at,
-            "a",
-            &BTreeMap::from([("l".to_owned(), Some("not a label!".to_owned()))]),
-        )
-        .await
-        .unwrap_err();
-    assert!(matches!(error, ClusterError::Invalid { .. }), "{error}");
-    let read = cluster.get_existing(&cm, at, "a").await.unwrap();
-    assert_eq!((read.kind(), read.api_version()), ("ConfigMap", "v1"));
-    assert_eq!(read.at("/metadata/managedFields"), None);
-    let done = cluster
-        .delete(&cm, at, "a", &DeleteOptions::default())
-        .await
-        .unwrap();
-    assert_eq!(
-        said(&done),
-        (
-            Outcome::Deleted,
-            format!("configmap \"a\" deleted from {ns} namespace").as_str()
-        )
-    );
-    assert_eq!(cluster.get(&cm, at, "a").await.unwrap(), None);
-    let gone = remove(&cluster, &ns).await;
-    assert_eq!(gone.summary, format!("namespace \"{ns}\" deleted"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_is_missing_has_nothing_in_it() {
-    let place = Place::new().await;
-    let cluster = place.connect().await;
-    let cm = kind(&cluster, "cm").await;
-    assert_eq!(cluster.get(&cm, Some("nowhere"), "a").await.unwrap(), None);
-    assert_eq!(
-        cluster
-            .list(&cm, Some("nowhere"), &Selector::all())
-            .await
-            .unwrap(),
-        []
-    );
-    let error = cluster
-        .create(&cm, Some("nowhere"), map("a", "1"))
-        .await
-        .unwrap_err();
-    assert_eq!(error.to_string(), "`namespace/nowhere` does not exist");
-    assert!(error.is_not_found());
-    let error = cluster
-        .raw("/apis/no.such.group/v1/things")
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "`/apis/no.such.group/v1/things` does not exist"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kinds_go_by_kubectls_names_also_those_installed_later() {
-    let place = Place::new().await;
-    let cluster = place.connect().await;
-    for (name, resource) in [
-        ("deploy", "deployments.apps"),
-        ("Deployment", "deployments.apps"),
-        ("apps/v1/Deployment", "deployments.apps"),
-        ("sts", "statefulsets.apps"),
-        ("ds", "daemonsets.apps"),
-        ("po", "pods"),
-        ("sa", "serviceaccounts"),
-        ("svc", "services"),
-        ("hpa", "horizontalpodautoscalers.autoscaling"),
-        ("pdb", "poddisruptionbudgets.policy"),
-        (
-            "mutatingwebhookconfigurations",
-            "mutatingwebhookconfigurations.admissionregistration.k8s.io",
-        ),
-        ("crd", "customresourcedefinitions.apiextensions.k8s.io"),
-        ("clusterrole", "clusterroles.rbac.authorization.k8s.io"),
-        ("ev", "events"),
-    ] {
-        assert_eq!(kind(&cluster, name).await.resource(), resource, "{name}");
-    }
-    let error = cluster.kind("deploymnt").await.unwrap_err();
-    assert_eq!(error.hint().as_deref(), Some("did you mean `deployment`?"));
-
-    let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "rockets.example.com"},
-        "spec": {"group": "example.com", "scope": "Namespaced",
-            "names": {"kind": "Rocket", "plural": "rockets", "singular": "rocket", "shortNames": ["rk"]},
-            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema":
-                {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
-    });
-    assert_eq!(
-        cluster.apply(crd.clone()).await.unwrap().outcome,
-        Outcome::Created
-    );
-    let start = Instant::now();
-    let rocket = loop {
-        match cluster.kind("rk").await {
-            Ok(kind) => break kind,
-            Err(e) if start.elapsed() < Duration::from_secs(20) => {
-                assert!(matches!(e, ClusterError::UnknownKind { .. }), "{e}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            Err(e) => panic!("{e}"),
-        }
-    };
-    assert_eq!(
-        cluster.apply(crd).await.unwrap().summary,
-        "customresourcedefinition.apiextensions.k8s.io/rockets.example.com unchanged"
-    );
-    let ns = namespace(&cluster).await;
-    let object = json!({"metadata": {"name": "a"}, "spec": {"stages": 2}});
-    let done = cluster.create(&rocket, Some(&ns), object).await.unwrap();
-    assert_eq!(done.summary, "rocket.example.com/a created");
-    remove(&cluster, &ns).await;
-    let crds = kind(&cluster, "crd").await;
-    cluster
-        .delete(
-            &crds,
-            None,
-            "rockets.example.com",
-            &DeleteOptions::default(),
-        )
-        .await
-        .unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn lists_longer_than_a_page_are_complete_and_selectors_select() {
-    let place = Place::new().await;
-    let cluster = place.connect().await;
-    let ns = namespace(&cluster).await;
-    let (cm, at) = (kind(&cluster, "cm").await, Some(ns.as_str()));
-    for tens in 0..52 {
-        let ten = (0..10).map(|n| {
-            let parity = if n % 2 == 0 { "even" } else { "odd" };
-            let object = json!({"metadata": {"name": format!("m-{tens}-{n}"), "labels": {"parity": parity, "n": n.to_string()}}});
-            cluster.create(&cm, at, object)
-        });
-        for result in join_all(ten).await {
-            result.unwrap();
-        }
-    }
-    let all = cluster
-        .list(&cm, at, &Selector::labels("parity"))
-        .await
-        .unwrap();
-    assert_eq!(all.len(), 520);
-    assert!(all.iter().all(|o| o.kind() == "ConfigMap"));
-    let count = async |labels: &str| {
-        cluster
-            .list(&cm, at, &Selector::labels(labels))
-            .await
-            .unwrap()
-            .len()
-    };
-    assert_eq!(count("parity=even").await, 260);
-    assert_eq!(count("parity!=even,n in (1,3)").await, 104);
-    assert_eq!(count("!n,parity").await, 0);
-    let one = Selector {
-        fields: Some("metadata.name=m-3-3".into()),
-        labels: None,
-    };
-    assert_eq!(cluster.list(&cm, at, &one).await.unwrap().len(), 1);
-    let error = cluster
-        .list(&cm, at, &Selector::labels("a=b=c"))
-        .await
-        .unwrap_err();
-    assert!(matches!(error, ClusterError::Invalid { .. }), "{error}");
-    remove(&cluster, &ns).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_held_object_and_a_terminating_namespace_are_told() {
-    let place = Place::new().await;
-    let cluster = place.connect().await;
-    let ns = namespace(&cluster).await;
-    let (cm, at) = (kind(&cluster, "cm").await, Some(ns.as_str()));
-    let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/keep"]}});
-    cluster.create(&cm, at, held).await.unwrap();
-    let brief = DeleteOptions {
-        wait: Some(Duration::from_millis(500)),
-        ..DeleteOptions::default()
-    };
-    let error = cluster.delete(&cm, at, "held", &brief).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "`configmap/held` in namespace `{ns}` is still there 500ms after its deletion, held by finalizers `example.com/keep`"
-        )
-    );
-    let namespaces = kind(&cluster, "ns").await;
-    let error = cluster
-        .delete(&namespaces, None, &ns, &brief)
-        .await
-        .unwrap_err();
-    assert!(matches!(error, ClusterError::StillThere { .. }), "{error}");
-    let error = cluster.create(&cm, at, map("late", "1")).await.unwrap_err();
-    assert!(matches!(error, ClusterError::Denied { .. }), "{error}");
-    assert!(
-        error.to_string().contains("because it is being terminated"),
-        "{error}"
-    );
-    let free = json!({"metadata": {"finalizers": null}});
-    cluster.patch(&cm, at, "held", free).await.unwrap();
-    remove(&cluster, &ns).await;
-    assert_eq!(cluster.get(&namespaces, None, &ns).await.unwrap(), None);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn applying_again_what_the_server_completed_changes_nothing() {
-    let place = Place::new().await;
-    let cluster = place.connect().await;
-    let ns = namespace(&cluster).await;
-    let objects = [
-        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "idle", "namespace": ns},
-            "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "idle"}},
-                "template": {"metadata": {"labels": {"app": "idle"}},
-                    "spec": {"containers": [{"name": "main", "image": "none", "ports": [{"containerPort": 80}]}]}}}}),
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "idle", "namespace": ns},
-            "spec": {"selector": {"app": "idle"}, "ports": [{"port": 80}]}}),
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": ns},
-            "stringData": {"k": "v"}}),
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "x", "namespace": ns, "labels": {}}}),
-    ];
-    for object in objects {
-        let first = cluster.apply(object.clone()).await.unwrap();
-        assert_eq!(first.outcome, Outcome::Created, "{}", first.summary);
-        let again = cluster.apply(object).await.unwrap();
-        assert_eq!(again.outcome, Outcome::Unchanged, "{}", again.summary);
-        // What was read from the server can be applied as it is.
-        let read = first.object.unwrap().to_value();
-        let saved = cluster.apply(read).await.unwrap();
-        assert_eq!(saved.outcome, Outcome::Unchanged, "{}", saved.summary);
-    }
-    let deploy = kind(&cluster, "deploy").await;
-    for _ in 0..2 {
-        let done = cluster.restart(&deploy, Some(&ns), "idle").await.unwrap();
-        assert_eq!(
-            said(&done),
-            (Outcome::Changed, "deployment.apps/idle restarted")
-        );
-    }
-    let done = cluster
-        .wait_rollout(&deploy, Some(&ns), "idle", Duration::from_secs(20))
-        .await
-        .unwrap();
-    assert_eq!(done.message, "deployment \"idle\" successfully rolled out");
-    let error = cluster
-        .wait_rollout(&deploy, Some(&ns), "nobody", Duration::from_secs(20))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("`deployment.apps/nobody` in namespace `{ns}` does not exist")
-    );
-    remove(&cluster, &ns).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_is_told_what_and_where() {
-    let place = Place::new().await;
-    let admin = place.connect().await;
-    let jane = place.as_user(json!({"as": "jane"})).await.unwrap();
-    let ns = namespace(&admin).await;
-    let at = Some(ns.as_str());
-    let (deploy, secrets, namespaces) = (
-        kind(&jane, "deploy").await,
-        kind(&jane, "secrets").await,
-        kind(&jane, "ns").await,
-    );
-    let error = jane.list(&secrets, at, &Selector::all()).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("user `jane` may not list `secrets` in namespace `{ns}`")
-    );
-    assert_eq!(
-        error.hint(),
-        Some(format!(
-            "grant the verb `list` on `secrets` in namespace `{ns}`"
-        ))
-    );
-    let error = jane.get(&deploy, at, "web").await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("user `jane` may not get `deployments.apps` `web` in namespace `{ns}`")
-    );
-    let error = jane
-        .list(&namespaces, None, &Selector::all())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "user `jane` may not list `namespaces` in the whole cluster"
-    );
-    let error = jane
-        .forward(&ns, "web-1", 15000, &Limits::default())
-        .await
-        .err()
-        .unwrap();
-    assert_eq!(
-        error.to_string(),
-        format!("user `jane` may not get `pods/portforward` `web-1` in namespace `{ns}`")
-    );
-    assert!(!jane.can("list", "secrets", at).await.unwrap());
-    assert!(admin.can("list", "secrets", at).await.unwrap());
-    remove(&admin, &ns).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_are_wrong_are_told_at_once() {
-    let place = Place::new().await;
-    let change = json!({"token": "wrong", "client-certificate": null, "client-key": null,
-        "client-certificate-data": null, "client-key-data": null});
-    let error = place.as_user(change).await.unwrap_err();
-    assert!(
-        matches!(error, ClusterError::Unauthorized { .. }),
-        "{error}"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_port_of_a_pod_that_is_missing_is_told() {
-    let place = Place::new().await;
-    let cluster = place.connect().await;
-    let limits = Limits::default();
-    let error = cluster
-        .forward("default", "nobody", 15000, &limits)
-        .await
-        .err()
-        .unwrap();
-    assert_eq!(
-        error.to_string(),
-        "pod `nobody` in namespace `default`, port 15000: the pod does not exist"
-    );
 }
 
 /// A workload of a kind, with one container that no node has the label for.
@@ -498,137 +166,10 @@ fn workload(kind: &str, namespace: &str) -> Value {
     object
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_that_keeps_pods_from_being_created_is_named() {
-    let place = Place::new().await;
-    let cluster = place.connect().await;
-    let ns = namespace(&cluster).await;
-    let hook = format!("hook-{ns}.example.com");
-    let configuration = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
-        "metadata": {"name": hook},
-        "webhooks": [{
-            "name": hook, "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
-            "clientConfig": {"service": {"namespace": ns, "name": "nobody", "path": "/"}},
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": ns}},
-            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
-        }],
-    });
-    cluster.apply(configuration).await.unwrap();
-    // Webhooks come into force a moment after their configuration.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    for name in ["Deployment", "StatefulSet", "DaemonSet"] {
-        if name == "DaemonSet" && cluster.raw("/api/v1/nodes").await.unwrap()["items"] == json!([])
-        {
-            continue; // Without a node it wants no pod.
-        }
-        cluster.apply(workload(name, &ns)).await.unwrap();
-        let kind = kind(&cluster, name).await;
-        let error = cluster
-            .wait_rollout(&kind, Some(&ns), "w", Duration::from_secs(4))
-            .await
-            .unwrap_err();
-        let text = error.to_string();
-        let at = if name == "Deployment" {
-            "replicaset.apps"
-        } else {
-            &format!("{}.apps", name.to_lowercase())
-        };
-        assert!(
-            text.contains(&format!("; FailedCreate at `{at}/{ns}/w")),
-            "{text}"
-        );
-        assert!(
-            text.contains(&format!("failed calling webhook \"{hook}\"")),
-            "{text}"
-        );
-        assert_eq!(
-            error.hint().as_deref(),
-            Some("is the webhook's control plane running, and its certificate right?")
-        );
-    }
-    let hooks = kind(&cluster, "mutatingwebhookconfigurations").await;
+async fn settled(cluster: &Cluster, kind: &Kind, ns: &str, name: &str) -> Rollout {
+    let limit = Duration::from_secs(30);
     cluster
-        .delete(&hooks, None, &hook, &DeleteOptions::default())
+        .wait_rollout(kind, Some(ns), name, limit)
         .await
-        .unwrap();
-    remove(&cluster, &ns).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pod_that_no_node_takes_is_named() {
-    let place = Place::new().await;
-    let cluster = place.connect().await;
-    let ns = namespace(&cluster).await;
-    let mut object = workload("Deployment", &ns);
-    object["spec"]["template"]["spec"]["nodeSelector"] = json!({"example.com/rack": "none"});
-    cluster.apply(object).await.unwrap();
-    let deploy = kind(&cluster, "deploy").await;
-    let error = cluster
-        .wait_rollout(&deploy, Some(&ns), "w", Duration::from_secs(4))
-        .await
-        .unwrap_err();
-    let text = error.to_string();
-    assert!(
-        text.contains("0 of 1 updated replicas are available"),
-        "{text}"
-    );
-    assert!(
-        text.contains(&format!("; Unschedulable at `pod/{ns}/w-")),
-        "{text}"
-    );
-    remove(&cluster, &ns).await;
-}
-
-const SECRETS: &str = "/config_dump?mask=dynamic_active_secrets,dynamic_warming_secrets";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_is_read_several_times_through_one_forward() {
-    let place = Place::new().await;
-    let cluster = place.connect().await;
-    let pods = kind(&cluster, "pods").await;
-    let running = Selector {
-        fields: Some("status.phase=Running".into()),
-        labels: None,
-    };
-    let all = cluster.list(&pods, None, &running).await.unwrap();
-    let proxied = |pod: &&Object| {
-        let containers = pod
-            .items("/spec/initContainers")
-            .iter()
-            .chain(pod.items("/spec/containers"));
-        containers.clone().any(|c| c["name"] == "istio-proxy") && !pod.is_deleting()
-    };
-    let Some(pod) = all.iter().find(proxied) else {
-        return; // A real server without a mesh.
-    };
-    let (ns, name) = (pod.namespace().unwrap(), pod.name());
-    let limits = Limits::default();
-    let mut forward = cluster.forward(ns, name, 15000, &limits).await.unwrap();
-    for _ in 0..3 {
-        let secrets = forward.get_ok(SECRETS).await.unwrap();
-        assert!(!secrets.is_empty());
-        let other = forward.get("/config_dump").await.unwrap();
-        assert_eq!(other.status, 200);
-        let whole: Value = serde_json::from_slice(&other.body).unwrap();
-        assert!(whole["configs"].is_array());
-    }
-    let missing = forward.get("/no-such-path").await.unwrap();
-    assert_eq!(missing.status, 404);
-    let start = Instant::now();
-    for _ in 0..20 {
-        let mut forward = cluster.forward(ns, name, 15000, &limits).await.unwrap();
-        forward.get_ok(SECRETS).await.unwrap();
-    }
-    let each = start.elapsed() / 20;
-    assert!(
-        each < Duration::from_millis(40),
-        "{each:?} a forward: is Nagle's algorithm on?"
-    );
-
-    let refused = async { cluster.forward(ns, name, 9, &limits).await?.get("/").await };
-    assert_eq!(
-        refused.await.unwrap_err().to_string(),
-        format!("pod `{name}` in namespace `{ns}`, port 9: connection refused")
-    );
+        .unwrap()
 }
