@@ -21,7 +21,7 @@ const SOURCE: &str = "eval";
 /// Evaluates code; gives the exit code.
 pub(super) fn eval(args: &EvalArgs, runtime: &Runtime) -> u8 {
     let report = show::report(args.output.output);
-    if let Err(diagnostic) = start::compile(SOURCE, &args.code, Some(".".into())) {
+    if let Err(diagnostic) = start::compile(SOURCE, &args.code, Some(".".into()), None) {
         return start::refuse(&diagnostic, report);
     }
     let account = match start::account(&args.session, report) {

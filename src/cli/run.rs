@@ -33,7 +33,12 @@ pub(super) fn run(args: &RunArgs, runtime: &Runtime) -> u8 {
 /// Everything that can be wrong without a cluster is found before one is touched.
 fn prepare(args: &RunArgs) -> Result<(Script, Given), Diagnostic> {
     let script = Script::find(&args.script).map_err(|e| e.diagnostic())?;
-    start::compile(&script.source, &script.text, script.folder())?;
+    start::compile(
+        &script.source,
+        &script.text,
+        script.folder(),
+        Some(&script.header),
+    )?;
     let session = &args.session;
     let told = session.twin.is_some() || !session.context.is_empty();
     if script.header.mutates && !told {

@@ -12,7 +12,7 @@ use crate::{
         clock::{Clock as _, SystemClock},
         files, terminal,
     },
-    engine::{Cancel, Diagnostic, Engine, Failure, Limits, Modules, Silent, StepObserver},
+    engine::{Cancel, Diagnostic, Engine, Failure, Limits, Modules},
     host::{
         HostWords,
         guard::MeshGuard,
@@ -21,6 +21,7 @@ use crate::{
     journal::{Journal, Mode, run_id},
     mesh::survey::SurveyOptions,
     run::{Account, Approvals, Ask, Ended, Listener, Opening, Session, Stage, Waivers, abandon},
+    script::Header,
 };
 
 /// What is run, and how.
@@ -134,12 +135,20 @@ pub(super) fn session(
 
 /// Compiles with the words but without a world, so that what is wrong with a text is said before a
 /// cluster is touched.
-pub(super) fn compile(source: &str, text: &str, folder: Option<PathBuf>) -> Result<(), Diagnostic> {
-    let silent: Arc<dyn StepObserver> = Arc::new(Silent);
-    let (limits, cancel, modules) = (Limits::default(), Cancel::new(), Modules::new(folder));
-    let engine = Engine::new(&HostWords, ().into(), limits, cancel, &silent, modules)
-        .map_err(Diagnostic::new)?;
-    engine.compile(source, text).map(drop)
+pub(super) fn compile(
+    source: &str,
+    text: &str,
+    folder: Option<PathBuf>,
+    header: Option<&Header>,
+) -> Result<(), Diagnostic> {
+    let engine =
+        Engine::without_world(&HostWords, Modules::new(folder)).map_err(Diagnostic::new)?;
+    let program = engine.compile(source, text)?;
+    let Some(header) = header else {
+        return Ok(());
+    };
+    let declared: Vec<&str> = header.params.iter().map(|p| p.name.as_str()).collect();
+    engine.check_params(&program, &declared)
 }
 
 /// That a run which may change real clusters has somebody to confirm it.

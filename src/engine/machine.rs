@@ -9,7 +9,7 @@ use super::modules::{Modules, Resolver};
 use super::observer::{Silent, StepObserver, Words};
 use super::program::Program;
 use super::sources::Sources;
-use super::{Failure, Limits, check, explain, syntax, volatile};
+use super::{Failure, Limits, check, explain, suggest, syntax, volatile};
 use rhai::{AST, CallFnOptions, Dynamic, EvalAltResult, Map, OptimizationLevel, Scope};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -138,6 +138,36 @@ impl Engine {
             value.map_err(|error| engine.diagnose(&error, program.name(), &[]))
         })
         .await
+    }
+
+    /// That `main(p)` of `program` asks its parameter only for `known` names: a misspelt one would
+    /// be `()` and not an error.
+    ///
+    /// # Errors
+    /// The first name that is not known, with a suggestion.
+    pub fn check_params(&self, program: &Program, known: &[&str]) -> Result<(), Diagnostic> {
+        let main = program.ast.iter_functions().find(|f| f.name == "main");
+        let Some(variable) = main.and_then(|main| main.params.first().copied()) else {
+            return Ok(());
+        };
+        let asked = volatile::properties(&program.ast, "main", variable);
+        let Some((name, at)) = asked
+            .iter()
+            .find(|(name, _)| !known.contains(&name.as_str()))
+        else {
+            return Ok(());
+        };
+        let mut failure = Failure::script(format!("the script declares no parameter `{name}`"));
+        failure.hint = suggest::did_you_mean(name, known.iter().copied())
+            .or_else(|| Some(format!("declare it: `//! param {name}: string`")));
+        let text = self.sources.get(&program.name).unwrap_or_default();
+        Err(Diagnostic::at(
+            failure,
+            &program.name,
+            &text,
+            at.line().unwrap_or(1),
+            at.position().unwrap_or(1),
+        ))
     }
 
     /// All words and forms, Rhai's own library excluded.

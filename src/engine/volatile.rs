@@ -127,3 +127,27 @@ pub(super) fn constants(ast: &AST) -> Vec<String> {
         })
         .collect()
 }
+
+/// Every `variable.property` that is written in the function `name` of `ast`, closures in it left
+/// out: `(property, where)`.
+pub(super) fn properties(ast: &AST, name: &str, variable: &str) -> Vec<(String, Position)> {
+    let function = ast.clone_functions_only_filtered(|_, _, _, found, _| found == name);
+    let mut properties = Vec::new();
+    function.walk(&mut |path| {
+        if let Some(ASTNode::Expr(Expr::Dot(pair, ..))) = path.last()
+            && let Expr::Variable(found, ..) = &pair.lhs
+            && found.1 == variable
+        {
+            // `a.b.c` is `a.(b.c)`.
+            let first = match &pair.rhs {
+                Expr::Dot(rest, ..) | Expr::Index(rest, ..) => &rest.lhs,
+                other => other,
+            };
+            if let Expr::Property(property, position) = first {
+                properties.push((property.2.to_string(), *position));
+            }
+        }
+        true
+    });
+    properties
+}

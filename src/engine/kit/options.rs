@@ -26,13 +26,33 @@ pub fn options<T: DeserializeOwned>(word: &str, mut map: Map, known: &[&str]) ->
             // A required option that is missing says so below, with all options present.
             if !error.starts_with("missing field") {
                 return Err(fail(Failure::script(format!(
-                    "option `{key}` of `{word}`: {error}"
+                    "option `{key}` of `{word}`: {}",
+                    plain(&error)
                 ))));
             }
         }
     }
     serde_json::from_value(to_json(&Dynamic::from(map))?)
         .map_err(|error| fail(Failure::script(format!("options of `{word}`: {error}"))))
+}
+
+/// serde's words for types, in the language's.
+fn plain(error: &str) -> String {
+    let mut text = error.to_owned();
+    for (rust, word) in [
+        ("f64", "a number"),
+        ("f32", "a number"),
+        ("usize", "a whole number, not negative"),
+        ("u64", "a whole number, not negative"),
+        ("u32", "a whole number, not negative"),
+        ("i64", "a whole number"),
+        ("a boolean", "true or false"),
+    ] {
+        if let Some(before) = text.strip_suffix(&format!("expected {rust}")) {
+            text = format!("{before}expected {word}");
+        }
+    }
+    text
 }
 
 /// An integer or a float as a float: Rhai does not convert between the two for parameters.
@@ -85,11 +105,9 @@ mod tests {
     #[test]
     fn a_wrong_type_names_the_option() {
         let failure = failure_of(&wait(&[("wait", "yes".into())]).unwrap_err());
-        assert!(
-            failure
-                .message
-                .starts_with("option `wait` of `cluster::delete`: "),
-            "{failure}"
+        assert_eq!(
+            failure.message,
+            "option `wait` of `cluster::delete`: invalid type: string \"yes\", expected true or false"
         );
     }
 }

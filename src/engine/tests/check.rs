@@ -1,7 +1,7 @@
 //! Words that do not exist are found before anything runs.
 
-use super::{Setup, run};
-use crate::engine::Modules;
+use super::{Setup, TestWords, run};
+use crate::engine::{Engine, Modules};
 
 #[test]
 fn an_unknown_word_at_the_end_is_found_before_the_beginning_runs() {
@@ -119,4 +119,38 @@ fn functions_of_imported_modules_are_checked_too() {
     let ended = run("import \"broken\" as b; b::f()");
     assert_eq!(ended.failure().message, "there is no word `clsuter_x`");
     assert!(ended.error().place().unwrap().ends_with("broken.rhai:2:3"));
+}
+
+#[test]
+fn a_parameter_that_is_not_declared_is_found_before_main_runs() {
+    let engine = Engine::without_world(&TestWords, Modules::new(None)).unwrap();
+    let check = |text: &str| {
+        let program = engine.compile("test.rhai", text).unwrap();
+        engine.check_params(&program, &["namespaces", "revision_1"])
+    };
+    for text in [
+        "fn main(p) { p.namespaces.len() + p.revision_1[0] }",
+        "fn main() { 1 }",
+        "fn other(p) { p.anything } fn main(params) { let p = #{}; other(p) + p.what + params.revision_1 }",
+        "fn main(p) { p.keys(); p[\"x\"]; p?.namespaces }",
+    ] {
+        check(text).unwrap();
+    }
+    for text in [
+        "fn main(p) { step \"x\" { for ns in p.namespcaes { ns } } }",
+        "fn main(p) { `${p.namespcaes.len()}` }",
+        "fn main(p) { if p.namespcaes[0] == 1 { 2 } }",
+        "fn main(p) { note(p?.namespcaes ?? \"\") }",
+    ] {
+        let error = check(text).unwrap_err();
+        assert_eq!(
+            error.failure.message,
+            "the script declares no parameter `namespcaes`"
+        );
+        assert_eq!(
+            error.failure.hint.as_deref(),
+            Some("did you mean `namespaces`?")
+        );
+        assert_eq!(error.frames[0].column, text.find("namespcaes").unwrap() + 1);
+    }
 }
