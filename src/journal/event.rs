@@ -232,7 +232,8 @@ pub struct FailureRecord {
     /// The findings it rests on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
-    /// The message with its place in the script, as shown to people, without colour.
+    /// The message with its place in the script and who called that, as shown to people; without the
+    /// evidence and the hint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rendered: Option<String>,
 }

@@ -5,6 +5,7 @@
 //! goes to standard error.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     io::{self, Write},
 };
@@ -23,6 +24,8 @@ pub struct Text<O, E> {
     style: Style,
     depth: usize,
     mode: Mode,
+    /// The evidence of gates that refused.
+    said: BTreeSet<String>,
     /// The program of each running child, by its number.
     children: Vec<(u64, String)>,
 }
@@ -36,6 +39,7 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
             style,
             depth: 0,
             mode: Mode::ReadOnly,
+            said: BTreeSet::new(),
             children: Vec::new(),
         }
     }
@@ -105,6 +109,9 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
             GateVerdict::Waived => self.style.warn("waived"),
         };
         let mut text = format!("gate {code} {verdict_text}: {title}\n");
+        if *verdict == GateVerdict::Refused {
+            self.said.extend(evidence.iter().cloned());
+        }
         if *verdict != GateVerdict::Passed {
             for line in evidence {
                 let _ = writeln!(text, "  - {line}");
@@ -248,7 +255,10 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
             self.say(&text)?;
         }
         if let Some(failure) = failure {
-            write!(self.err, "{}", failure_text(failure, self.style))?;
+            let mut failure = failure.clone();
+            // What a gate has just said need not be said again.
+            failure.evidence.retain(|line| !self.said.contains(line));
+            write!(self.err, "{}", failure_text(&failure, self.style))?;
         }
         self.out.flush()
     }
@@ -303,12 +313,11 @@ impl<O: Write + Send, E: Write + Send> Report for Text<O, E> {
 
 /// A failure as people see it: the script's line where there is one, the evidence, the hint.
 pub fn failure_text(failure: &FailureRecord, style: Style) -> String {
-    if let Some(rendered) = &failure.rendered {
-        let mut text = rendered.trim_end().to_owned();
-        text.push('\n');
-        return text;
-    }
-    let mut text = format!("{} {}\n", style.bad("error:"), failure.message);
+    let mut text = match &failure.rendered {
+        Some(rendered) => rendered.trim_end().to_owned(),
+        None => format!("{} {}", style.bad("error:"), failure.message),
+    };
+    text.push('\n');
     for line in &failure.evidence {
         let _ = writeln!(text, "  - {line}");
     }

@@ -28,7 +28,10 @@ pub fn conclude(result: &Result<Value, Diagnostic>, failed_handshakes: u64) -> E
     let failure = result.as_ref().err().map(|d| {
         let mut record = failure_record(&d.failure);
         if !d.frames.is_empty() {
-            record.rendered = Some(d.render(false));
+            let mut alone = d.clone();
+            alone.failure.evidence.clear();
+            alone.failure.hint = None;
+            record.rendered = Some(alone.render(false));
         }
         record
     });
