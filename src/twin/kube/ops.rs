@@ -14,6 +14,7 @@ use super::crd;
 use super::managed::{self, Manager};
 use super::registry::Resource;
 use super::rules;
+use super::schema;
 use super::status::{Cause, Status};
 use super::store::Clash;
 use super::validate;
@@ -115,6 +116,9 @@ pub async fn create(
     options: &WriteOptions,
 ) -> Result<Arc<Value>, Status> {
     let resource = target.resource;
+    if let Some(of) = schema::stored_type(resource) {
+        schema::normalise(&mut object, of);
+    }
     let name = prepare_metadata(kube, target, &mut object)?;
     let target = Target {
         name: &name,
@@ -282,6 +286,7 @@ pub async fn change(
         } = make(&before)?;
         check_version(resource, &before, &after)?;
         rules::prepare_update(resource, &before, &mut after, part);
+        rules::prepare_request(resource, &before, &mut after);
         if part == Part::Main {
             rules::default(resource, &mut after);
             after = admission::admit_update(kube, target, &before, after, options).await?;

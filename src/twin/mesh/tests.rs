@@ -53,6 +53,11 @@ impl Lab {
         for object in shared_objects() {
             lab.create(object).await;
         }
+        for (namespace, name) in [("shop", "web"), ("shop", "cart"), ("pay", "api")] {
+            lab.create(json!({"apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": {"name": name, "namespace": namespace}}))
+                .await;
+        }
         for (namespace, name) in [("shop", "web"), ("pay", "api")] {
             lab.create(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
                 "spec": {"selector": {"app": name}, "ports": [{"port": 8080}]}})).await;

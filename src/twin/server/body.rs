@@ -177,6 +177,10 @@ fn as_json(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Status> {
                 .map_err(|e| Status::bad_request(format!("error converting YAML to JSON: {e}")))?;
             Ok(value.to_string().into_bytes())
         }
+        PROTOBUF => {
+            let value = schema::read_proto(body).map_err(Status::bad_request)?;
+            Ok(value.to_string().into_bytes())
+        }
         _ => Err(Status::new(
             415,
             "UnsupportedMediaType",
@@ -185,6 +189,9 @@ fn as_json(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Status> {
         )),
     }
 }
+
+/// The binary notation of kubectl's typed clients.
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// The content type without its parameters.
 pub fn content_type(headers: &HeaderMap) -> &str {

@@ -1,23 +1,114 @@
 //! What is special about a kind: defaults, what a write may touch, when the generation counts up.
 
-use serde_json::Value;
+mod defaults;
+mod pod;
+mod service;
+
+use base64::Engine as _;
+use serde_json::{Value, json};
 
 use super::Kube;
-use super::ops::{Part, Target};
+use super::ops::{Part, Target, metadata};
 use super::registry::Resource;
+use super::schema;
 use super::status::Status;
 
 /// Fills in what the object leaves open.
-pub fn default(_resource: &Resource, _object: &mut Value) {}
-
-/// What a new object starts with.
-pub fn prepare_create(resource: &Resource, object: &mut Value) {
-    if has_generation(resource) {
-        object["metadata"]["generation"] = 1.into();
+pub fn default(resource: &Resource, object: &mut Value) {
+    if let Some(of) = schema::stored_type(resource) {
+        defaults::fill(object, of);
     }
 }
 
-/// Takes back what a write of this part may not touch, and counts the generation.
+/// What the server itself adds to a new object of a kind, or has against it.
+///
+/// # Errors
+/// A rule of the kind is broken.
+pub fn admit(kube: &Kube, target: Target<'_>, object: &mut Value) -> Result<(), Status> {
+    match target.resource.name().as_str() {
+        "pods" => pod::admit(kube, target, object),
+        "services" => {
+            service::allocate(kube, object);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a new object starts with: its own generation, and no status yet.
+pub fn prepare_create(resource: &Resource, object: &mut Value) {
+    let meta = metadata(object);
+    meta.remove("generation");
+    if has_generation(resource) {
+        meta.insert("generation".to_owned(), 1.into());
+    }
+    // The state of a node is told by whoever creates it.
+    if has_status(resource) && resource.name() != "nodes" {
+        reset_status(resource, object);
+    }
+    match resource.name().as_str() {
+        "pods" => object["status"] = json!({"phase": "Pending", "qosClass": pod::quality(object)}),
+        "namespaces"
+            if object["spec"]["finalizers"]
+                .as_array()
+                .is_none_or(Vec::is_empty) =>
+        {
+            object["spec"]["finalizers"] = json!(["kubernetes"]);
+        }
+        "secrets" => merge_string_data(object),
+        "jobs.batch" => select_by_uid(object),
+        _ => {}
+    }
+}
+
+fn reset_status(resource: &Resource, object: &mut Value) {
+    if let Some(map) = object.as_object_mut() {
+        map.remove("status");
+    }
+    if let Some(of) = schema::stored_type(resource) {
+        schema::normalise(object, of);
+        defaults::fill(object, of);
+    }
+}
+
+/// `stringData` is for writing only.
+fn merge_string_data(secret: &mut Value) {
+    let Some(map) = secret.as_object_mut() else {
+        return;
+    };
+    let Some(Value::Object(texts)) = map.remove("stringData") else {
+        return;
+    };
+    for (key, text) in texts {
+        let text = text.as_str().unwrap_or_default();
+        let encoded = base64::engine::general_purpose::STANDARD.encode(text);
+        secret["data"][key] = encoded.into();
+    }
+}
+
+/// A job finds its pods by its own UID.
+fn select_by_uid(job: &mut Value) {
+    if job["spec"]["manualSelector"] == true {
+        return;
+    }
+    let (uid, name) = (
+        job["metadata"]["uid"].clone(),
+        job["metadata"]["name"].clone(),
+    );
+    if let Some(spec) = job["spec"].as_object_mut() {
+        spec.remove("manualSelector");
+    }
+    let template = &mut job["spec"]["template"]["metadata"]["labels"];
+    for key in ["controller-uid", "batch.kubernetes.io/controller-uid"] {
+        template[key] = uid.clone();
+    }
+    for key in ["job-name", "batch.kubernetes.io/job-name"] {
+        template[key] = name.clone();
+    }
+    job["spec"]["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+}
+
+/// Takes back what a write of this part may not touch.
 pub fn prepare_update(resource: &Resource, before: &Value, after: &mut Value, part: Part) {
     for field in [
         "uid",
@@ -27,43 +118,83 @@ pub fn prepare_update(resource: &Resource, before: &Value, after: &mut Value, pa
         "generation",
         "name",
         "namespace",
+        "generateName",
     ] {
         restore(before, after, "metadata", field);
+    }
+    for field in ["kind", "apiVersion"] {
+        after[field] = before[field].clone();
     }
     match part {
         Part::Status => {
             let status = after.get("status").cloned();
             let annotations = after["metadata"].get("annotations").cloned();
+            let managed = after["metadata"].get("managedFields").cloned();
+            let version = after["metadata"].get("resourceVersion").cloned();
             *after = before.clone();
             set(after, "status", status);
-            set(&mut after["metadata"], "annotations", annotations);
+            set(&mut after["metadata"], "managedFields", managed);
+            set(&mut after["metadata"], "resourceVersion", version);
+            if resource.built_in {
+                set(&mut after["metadata"], "annotations", annotations);
+            }
         }
         Part::Main => {
             if has_status(resource) {
                 set(after, "status", before.get("status").cloned());
             }
+            match resource.name().as_str() {
+                "secrets" => merge_string_data(after),
+                "services" => service::keep(before, after),
+                _ => {}
+            }
         }
+    }
+}
+
+/// What requests may not touch, beyond what nobody may: the finalizers in a namespace's spec.
+pub fn prepare_request(resource: &Resource, before: &Value, after: &mut Value) {
+    if resource.name() == "namespaces" {
+        restore(before, after, "spec", "finalizers");
     }
 }
 
 /// Counts a change of what is wished for.
 pub fn count_generation(resource: &Resource, before: &Value, after: &mut Value, part: Part) {
-    if part == Part::Main && has_generation(resource) && body(before) != body(after) {
+    if part == Part::Main && has_generation(resource) && wish_changed(resource, before, after) {
         let generation = before["metadata"]["generation"].as_i64().unwrap_or(0);
         after["metadata"]["generation"] = (generation + 1).into();
     }
 }
 
-/// What the server itself adds to a new object of a kind, or has against it.
-///
-/// # Errors
-/// A rule of the kind is broken.
-pub fn admit(_kube: &Kube, _target: Target<'_>, _object: &mut Value) -> Result<(), Status> {
-    Ok(())
+fn wish_changed(resource: &Resource, before: &Value, after: &Value) -> bool {
+    match resource.kind.as_str() {
+        "Deployment" if resource.built_in => {
+            before["spec"] != after["spec"]
+                || before["metadata"]["annotations"] != after["metadata"]["annotations"]
+        }
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
+            before["webhooks"] != after["webhooks"]
+        }
+        "EndpointSlice" => {
+            ["addressType", "endpoints", "ports"]
+                .iter()
+                .any(|f| before[*f] != after[*f])
+                || before["metadata"]["labels"] != after["metadata"]["labels"]
+        }
+        _ if resource.built_in => before["spec"] != after["spec"],
+        _ => custom_body(resource, before) != custom_body(resource, after),
+    }
 }
 
-fn body(object: &Value) -> Option<&Value> {
-    object.get("spec")
+/// All of a custom resource but its metadata, and its status where that is a subresource.
+fn custom_body(resource: &Resource, object: &Value) -> Value {
+    let mut body = object.clone();
+    set(&mut body, "metadata", None);
+    if has_status(resource) {
+        set(&mut body, "status", None);
+    }
+    body
 }
 
 /// Whether the status is a subresource.

@@ -8,9 +8,9 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Number, Value};
+use serde_json::{Value, json};
 
-use super::{Kind, Struct};
+use super::{Kind, Struct, Zero};
 
 /// The `fieldValidation` of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,15 +53,33 @@ pub fn check_types(value: &Value, of: &'static Struct) -> Result<(), String> {
     check_struct(value, of, "")
 }
 
-/// Brings a value to the form in which it is stored.
+/// Brings a value to the form in which it is stored: as Go would write it after reading it.
 pub fn normalise(value: &mut Value, of: &'static Struct) {
     let Value::Object(map) = value else { return };
     map.retain(|name, value| {
         of.field(name).is_some_and(|field| {
-            normalise_kind(value, &field.kind);
-            field.required || !(value.is_null() || omitted(name, value, &field.kind))
+            if !value.is_null() {
+                normalise_kind(value, &field.kind);
+            }
+            !(value.is_null() || field.zero == Zero::Omitted && is_zero(value, &field.kind))
         })
     });
+    for field in &of.fields {
+        if field.zero == Zero::Pointer || map.contains_key(field.name) {
+            continue;
+        }
+        let absent = match (&field.kind, field.zero) {
+            // `omitempty` does nothing for a struct.
+            (Kind::Struct(_), _) => json!({}),
+            (Kind::Int32 | Kind::Int64, Zero::Always) => json!(0),
+            (Kind::Bool, Zero::Always) => json!(false),
+            (Kind::String, Zero::Always) if !field.tag.is_empty() => json!(""),
+            _ => continue,
+        };
+        let mut value = absent;
+        normalise_kind(&mut value, &field.kind);
+        map.insert(field.name.to_owned(), value);
+    }
 }
 
 /// JSON that keeps order and repetition.
@@ -343,70 +361,17 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// Whether Go leaves an empty value of this field out (`omitempty` on a field that is not a pointer).
-fn omitted(name: &str, value: &Value, kind: &Kind) -> bool {
+/// Whether a value is its type's zero, structs apart.
+fn is_zero(value: &Value, kind: &Kind) -> bool {
     match (kind, value) {
         (Kind::List(_), Value::Array(items)) => items.is_empty(),
-        (Kind::Map(_), Value::Object(map)) => map.is_empty() && name != "emptyDir",
-        (Kind::String | Kind::Bytes, Value::String(text)) => {
-            text.is_empty() && !POINTERS_TO_TEXT.contains(&name)
-        }
-        (Kind::Bool, Value::Bool(false)) => PLAIN_BOOLS.contains(&name),
-        (Kind::Int32 | Kind::Int64, Value::Number(n)) => {
-            *n == Number::from(0) && PLAIN_NUMBERS.contains(&name)
-        }
+        (Kind::Map(_), Value::Object(map)) => map.is_empty(),
+        (Kind::String | Kind::Bytes, Value::String(text)) => text.is_empty(),
+        (Kind::Bool, Value::Bool(is)) => !is,
+        (Kind::Int32 | Kind::Int64, Value::Number(n)) => n.as_i64() == Some(0),
         _ => false,
     }
 }
-
-/// Texts that may be empty on purpose.
-const POINTERS_TO_TEXT: &[&str] = &[
-    "appProtocol",
-    "storageClassName",
-    "ingressClassName",
-    "volumeAttributesClassName",
-    "serviceName",
-    "loadBalancerClass",
-    "holderIdentity",
-    "value",
-];
-
-/// Booleans that are not pointers in Go, so that `false` is the same as absent.
-const PLAIN_BOOLS: &[&str] = &[
-    "hostIPC",
-    "hostNetwork",
-    "hostPID",
-    "paused",
-    "publishNotReadyAddresses",
-    "readOnly",
-    "stdin",
-    "stdinOnce",
-    "tty",
-    "unschedulable",
-];
-
-/// Numbers that are not pointers in Go, so that 0 is the same as absent.
-const PLAIN_NUMBERS: &[&str] = &[
-    "active",
-    "availableReplicas",
-    "count",
-    "currentReplicas",
-    "failed",
-    "fullyLabeledReplicas",
-    "healthCheckNodePort",
-    "hostPort",
-    "initialDelaySeconds",
-    "minReadySeconds",
-    "nodePort",
-    "numberAvailable",
-    "numberUnavailable",
-    "observedGeneration",
-    "readyReplicas",
-    "succeeded",
-    "unavailableReplicas",
-    "updatedNumberScheduled",
-    "updatedReplicas",
-];
 
 fn go_syntax_error(text: &[u8], error: &serde_json::Error) -> String {
     if error.is_eof() || text.is_empty() {

@@ -1,20 +1,26 @@
 //! The types of the built-in kinds: which fields there are, of what type, how lists merge.
 //!
-//! `types.txt` is drawn from the OpenAPI document of kube-apiserver 1.34 (Apache License 2.0), without
-//! its prose. A line without indentation begins a type, the lines below are its fields: name, type,
-//! flags. Types: `string`, `bool`, `int32`, `int64`, `float64`, `bytes`, `time`, `microtime`, `quantity`,
-//! `intorstring`, `any`, another type, `[]T`, `map[string]T`. Flags: `required`; `merge[=KEY]`,
-//! `replace` and `retainKeys` (strategic merge patch); `map=KEYS`, `set`, `atomic` (server-side apply).
+//! `types.txt` is drawn from the OpenAPI document of kube-apiserver 1.34 and the Go types behind it
+//! (Apache License 2.0), without their prose. A line without indentation begins a type, the lines below
+//! are its fields: name, type, flags. Types: `string`, `bool`, `int32`, `int64`, `float64`, `bytes`,
+//! `time`, `microtime`, `quantity`, `intorstring`, `any`, another type, `[]T`, `map[string]T`. Flags:
+//! `#N` (number in the binary notation; `#N.M` is field M of an inlined message N); `required`; `pointer`
+//! and `omitempty` (as in Go: whether a zero value is written); `merge[=KEY]`, `replace` and `retainKeys`
+//! (strategic merge patch); `map=KEYS`, `set`, `atomic` (server-side apply).
 //!
 //! Everything that must know fields reads them here: decoding, patches, defaults of empty fields and
 //! the OpenAPI documents that are served.
 
 mod decode;
+mod proto;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use super::registry::Resource;
+
 pub use decode::{Strictness, check_types, normalise, parse, unknown_fields};
+pub use proto::read as read_proto;
 
 /// All types.
 pub static TYPES: LazyLock<Types> = LazyLock::new(|| Types::read(include_str!("types.txt")));
@@ -41,8 +47,12 @@ pub struct Field {
     pub name: &'static str,
     /// Its type.
     pub kind: Kind,
-    /// Whether it is always written, even when empty.
+    /// Its number in the binary notation, below the messages that JSON has inline.
+    pub tag: Vec<u32>,
+    /// Whether OpenAPI says that it must be there.
     pub required: bool,
+    /// What becomes of its zero value when it is written.
+    pub zero: Zero,
     /// Key by which a strategic merge patch merges lists of objects; empty for lists of scalars.
     pub merge: Option<&'static str>,
     /// Whether a strategic merge patch replaces it as a whole.
@@ -51,6 +61,17 @@ pub struct Field {
     pub retain_keys: bool,
     /// How server-side apply treats it.
     pub list: ListType,
+}
+
+/// What Go writes for a field that is zero or absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zero {
+    /// Zero is written, also for what is absent.
+    Always,
+    /// Zero is not written: `omitempty`.
+    Omitted,
+    /// Zero is written when it is there: a pointer.
+    Pointer,
 }
 
 /// How server-side apply owns a field that is a list, or a map with a flag.
@@ -144,6 +165,12 @@ impl Types {
     }
 }
 
+/// The type in which objects of a resource are stored; `None` for custom resources.
+pub fn stored_type(resource: &Resource) -> Option<&'static Struct> {
+    let version = resource.versions.first()?;
+    TYPES.of(&resource.group, &version.name, &resource.kind)
+}
+
 impl Struct {
     /// A field by name.
     pub fn field(&self, name: &str) -> Option<&Field> {
@@ -199,7 +226,9 @@ fn field(name: &'static str, mut words: std::str::SplitWhitespace<'static>) -> F
     let mut field = Field {
         name,
         kind: kind(words.next().unwrap_or("any")),
+        tag: Vec::new(),
         required: false,
+        zero: Zero::Always,
         merge: None,
         replace: false,
         retain_keys: false,
@@ -208,6 +237,11 @@ fn field(name: &'static str, mut words: std::str::SplitWhitespace<'static>) -> F
     for flag in words {
         match flag.split_once('=').unwrap_or((flag, "")) {
             ("required", _) => field.required = true,
+            ("omitempty", _) => field.zero = Zero::Omitted,
+            ("pointer", _) => field.zero = Zero::Pointer,
+            (tag, _) if tag.starts_with('#') => {
+                field.tag = tag[1..].split('.').filter_map(|n| n.parse().ok()).collect();
+            }
             ("merge", key) => field.merge = Some(key),
             ("replace", _) => field.replace = true,
             ("retainKeys", _) => field.retain_keys = true,
