@@ -723,6 +723,65 @@ async fn asmcli_leaves_a_package_and_a_revision_as_istio_installs_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn asmcli_makes_cacerts_of_base_names_and_stops_where_the_api_refuses() {
+    let lab = Lab::start(SMALL).await;
+    for (file, text) in RSA_FILES {
+        std::fs::write(lab.dir.path().join(file), text).unwrap();
+    }
+    std::fs::copy(
+        lab.dir.path().join("ca-cert.pem"),
+        lab.dir.path().join("my-ca.crt"),
+    )
+    .unwrap();
+    let flags = "install --ca citadel --enable_all --ca_key ca-key.pem --root_cert root-cert.pem --cert_chain cert-chain.pem";
+    let wrong_key = flags.replace("cert-chain.pem", "root-cert.pem");
+    let (code, log) = lab
+        .asmcli(&format!("{wrong_key} -r r1 --ca_cert root-cert.pem"))
+        .await;
+    assert_eq!(code, 2);
+    assert!(
+        log.contains("[ERROR]: Keyfile does not match the given certificate."),
+        "{log}"
+    );
+
+    let (code, log) = lab
+        .asmcli(&format!("{flags} -r r1 --ca_cert my-ca.crt"))
+        .await;
+    assert_eq!(code, 0, "{log}");
+    let kind = lab.cluster.kind("secret").await.unwrap();
+    let secret = lab
+        .cluster
+        .get(&kind, Some("istio-system"), "cacerts")
+        .await
+        .unwrap()
+        .unwrap();
+    let keys: Vec<&String> = secret
+        .at("/data")
+        .unwrap()
+        .as_object()
+        .unwrap()
+        .keys()
+        .collect();
+    assert_eq!(
+        keys,
+        ["ca-key.pem", "cert-chain.pem", "my-ca.crt", "root-cert.pem"],
+        "no rename, no check"
+    );
+
+    // RFC 1123 lets 60 characters pass; istiod's Service does not.
+    let name = "r".repeat(60);
+    let (code, log) = lab
+        .asmcli(&format!("install --ca citadel --enable_all -r {name}"))
+        .await;
+    assert_eq!(code, 2);
+    assert!(
+        log.contains(&format!("[ERROR]: Service istiod-{name}: "))
+            && log.contains("must be no more than 63 characters"),
+        "{log}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn figures_and_the_new_root_are_served_beside_the_api() {
     let lab = Lab::start(SMALL).await;
     lab.figures().await;
