@@ -139,7 +139,7 @@ pub(super) fn unknown_word(
             (Some(near), _, None) => Some(format!("did you mean `{near}`?")),
             (None, Some(word), _) => Some(format!("did you mean `{}`?", word.path())),
             (None, None, Some(module)) => Some(format!(
-                "`rootshift doc {module}` lists the words of `{module}`"
+                "`help {module}` in `rootshift repl` lists its words"
             )),
             (None, None, None) => None,
         };

@@ -3,6 +3,7 @@
 
 use super::kit::View;
 use rhai::{Array, Dynamic, ImmutableString, Map};
+use serde_json::Value;
 
 /// Longer than this, a map or an array is broken into lines.
 const WIDTH: usize = 80;
@@ -60,7 +61,7 @@ fn scalar(value: &Dynamic, custom: &dyn Fn(&Dynamic) -> String) -> String {
         return format!("{:?}", text.as_str());
     }
     if let Some(view) = value.read_lock::<View>() {
-        return view.to_string();
+        return brief(&view);
     }
     if value.is_unit() {
         return "()".to_owned();
@@ -73,6 +74,27 @@ fn scalar(value: &Dynamic, custom: &dyn Fn(&Dynamic) -> String) -> String {
         value.to_string()
     } else {
         custom(value)
+    }
+}
+
+/// An object inside of something else: its name if it is a whole one, else what fits.
+fn brief(view: &View) -> String {
+    let text = |pointer: &str| view.value().pointer(pointer).and_then(Value::as_str);
+    match (
+        text("/kind"),
+        text("/metadata/name"),
+        text("/metadata/namespace"),
+    ) {
+        (Some(kind), Some(name), Some(namespace)) => format!("‹{kind} {namespace}/{name}›"),
+        (Some(kind), Some(name), None) => format!("‹{kind} {name}›"),
+        _ => {
+            let json = view.to_string();
+            if json.chars().count() <= WIDTH {
+                return json;
+            }
+            let fields = view.value().as_object().map_or(0, serde_json::Map::len);
+            format!("‹object with {fields} fields›")
+        }
     }
 }
 
@@ -119,6 +141,12 @@ mod tests {
         assert_eq!(
             show(&long),
             "#{\n  n: 1,\n  names: [\n    \"a-long-name-of-a-pod-1\",\n    \"a-long-name-of-a-pod-2\",\n    \"a-long-name-of-a-pod-3\",\n    \"b\",\n  ],\n}"
+        );
+        let pod = json!({"kind": "Pod", "metadata": {"namespace": "shop", "name": "cart-0"}});
+        let pods: Array = vec![Dynamic::from(View::new(Arc::new(pod)))];
+        assert_eq!(
+            pretty(&pods.into(), &|_| String::new()),
+            "[‹Pod shop/cart-0›]"
         );
         let secret = View::new(Arc::new(
             json!({"kind": "Secret", "data": {"key.pem": "S0VZ"}}),
