@@ -279,7 +279,10 @@ impl Running {
     pub fn line(&mut self) -> String {
         match self.stdout.recv_timeout(LIMIT) {
             Ok(line) => self.plain(line.trim_end()),
-            Err(e) => panic!("no line: {e}; stderr: {}", self.rest_of_stderr()),
+            Err(e) => {
+                let ended = self.child.wait().map(exit_code);
+                panic!("no line: {e}; {ended:?}; stderr: {}", self.rest_of_stderr());
+            }
         }
     }
 
