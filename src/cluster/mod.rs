@@ -1,7 +1,7 @@
 //! Kubernetes through `kube`: connections, objects of any kind, changes, rollouts, port-forwards.
 //!
 //! One [`Cluster`] is one connection. Everything that mutates goes through one door
-//! ([`door`]), where a [`Policy`] is asked and told. The room knows kinds of Kubernetes where
+//! (`door`), where a [`Policy`] is asked and told. The room knows kinds of Kubernetes where
 //! Kubernetes itself treats them specially (rollouts, pods); it knows nothing of meshes.
 //!
 //! | file | what |
