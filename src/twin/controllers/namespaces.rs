@@ -2,18 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::context::Ctx;
 use super::manager::{Controller, Key, Outcome};
-use super::objects::{array, deleting, name, object_at, set_condition, uid, version};
+use super::objects::{
+    array, condition_is_true, deleting, name, object_at, set_condition, uid, version,
+};
 use super::snapshot::Snapshot;
 use crate::twin::kube::{Propagation, Status};
 
 const NAME: &str = "namespace-controller";
 const ROOT_CA: &str = "kube-root-ca.crt";
+
+/// A namespace in which something was left is not looked at again at once, so it outlives its contents a little;
+/// in real time so long that whoever removed the last of it can still see it.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+const LEAST_REAL_SECOND_LOOK: Duration = Duration::from_millis(300);
 
 /// Reconciles namespaces.
 pub struct Namespaces {
@@ -52,7 +60,15 @@ impl Controller for Namespaces {
                 return Outcome::Done;
             };
             if deleting(&ns) {
-                empty(&ctx, &ns);
+                if empty(&ctx, &ns) {
+                    if condition_is_true(&ns, "NamespaceContentRemaining") {
+                        let pause = ctx.clock.real(SECOND_LOOK).max(LEAST_REAL_SECOND_LOOK);
+                        tokio::time::sleep(pause).await;
+                    }
+                    if empty(&ctx, &ns) {
+                        release(&ctx, &ns);
+                    }
+                }
                 return Outcome::Done;
             }
             match furnish(&ctx, &ns, &cluster_ca).await {
@@ -102,8 +118,8 @@ struct Remains {
     finalizers: BTreeMap<String, usize>,
 }
 
-/// Deletes what is in the namespace; when nothing is left, lets it go.
-fn empty(ctx: &Ctx, ns: &Value) {
+/// Deletes what is in the namespace, and writes what is left. True if nothing is.
+fn empty(ctx: &Ctx, ns: &Value) -> bool {
     let mut remains = Remains::default();
     for resource in ctx.kube.registry().all() {
         if !resource.namespaced || !resource.stored() {
@@ -141,13 +157,17 @@ fn empty(ctx: &Ctx, ns: &Value) {
             }
         }
     });
-    if remains.resources.is_empty() {
-        let _ = ctx.kube.update("namespaces", "", name(ns), |o| {
-            if uid(o) == uid(ns) {
-                object_at(o, "spec").remove("finalizers");
-            }
-        });
-    }
+    remains.resources.is_empty()
+}
+
+/// Takes the finalizer from a namespace, which was all that held it.
+fn release(ctx: &Ctx, ns: &Value) {
+    // Gone meanwhile: as good.
+    let _ = ctx.kube.update("namespaces", "", name(ns), |o| {
+        if uid(o) == uid(ns) {
+            object_at(o, "spec").remove("finalizers");
+        }
+    });
 }
 
 /// The five conditions of a namespace that is going, worded as `namespaced_resources_deleter.go` does.

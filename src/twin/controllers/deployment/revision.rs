@@ -219,12 +219,16 @@ impl Rollout<'_> {
             return;
         }
         let d = &self.deployment;
+        // With the status, as the real one does: written with the spec it would count the generation up.
         // Gone meanwhile: nothing to write.
-        let _ = self.ctx.kube.update(RESOURCE, namespace(d), name(d), |o| {
-            if uid(o) == uid(d) {
-                set_annotation(o, REVISION, &revision.to_string());
-            }
-        });
+        let _ = self
+            .ctx
+            .kube
+            .update_status(RESOURCE, namespace(d), name(d), |o| {
+                if uid(o) == uid(d) {
+                    set_annotation(o, REVISION, &revision.to_string());
+                }
+            });
     }
 
     /// Deletes old ReplicaSets beyond `revisionHistoryLimit`, the lowest revisions first.
