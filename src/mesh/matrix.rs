@@ -343,7 +343,7 @@ fn demands(member: &Member) -> String {
 /// Path verdicts repeat: many pods, few bundles.
 struct Judge {
     now: Timestamp,
-    seen: HashMap<(pki::Fingerprint, pki::Fingerprint), Talkable>,
+    seen: HashMap<(pki::Fingerprint, pki::Fingerprint, Side), Talkable>,
 }
 
 /// Whether one side accepts the other's certificate.
@@ -394,7 +394,7 @@ impl Judge {
                     identity.trust_domain
                 )));
             };
-            self.trusts(bundle, credential)?;
+            self.trusts(bundle, credential, side)?;
         }
         let accepts = match side {
             Side::Client => matchers.outbound.accepts(identity),
@@ -409,25 +409,22 @@ impl Judge {
         }
     }
 
-    fn trusts(&mut self, bundle: &pki::Bundle, credential: &Credential) -> Talkable {
+    fn trusts(&mut self, bundle: &pki::Bundle, credential: &Credential, judging: Side) -> Talkable {
         match credential {
             Credential::SignedBy(ca) => match pki::trusts(bundle, ca, self.now) {
                 Trust::Yes | Trust::YesByKey { .. } => Ok(()),
                 Trust::Unknown { reason } => Err(Refused::Unknown(reason)),
-                trust => Err(Refused::No(format!(
-                    "it does not trust {} ({trust})",
-                    ca.name
-                ))),
+                Trust::No { reason } | Trust::Partial { reason } => Err(Refused::No(reason)),
             },
             Credential::Chains(chains) => {
                 for chain in chains {
-                    let Some((leaf, rest)) = chain.split_first() else {
+                    let Some(leaf) = chain.first() else {
                         return Err(Refused::Unknown("the peer shows no certificate".into()));
                     };
                     let now = self.now;
                     self.seen
-                        .entry((leaf.sha256(), bundle.sha256()))
-                        .or_insert_with(|| path(leaf, rest, bundle, now))
+                        .entry((leaf.sha256(), bundle.sha256(), judging))
+                        .or_insert_with(|| path(chain, bundle, judging, now))
                         .clone()?;
                 }
                 Ok(())
@@ -436,8 +433,13 @@ impl Judge {
     }
 }
 
-fn path(leaf: &Cert, rest: &[Cert], bundle: &pki::Bundle, now: Timestamp) -> Talkable {
-    match pki::paths(leaf, rest, bundle, now) {
+/// Whether the judging side's bundle ends a path of the other's chain, as Envoy builds it.
+fn path(chain: &[Cert], bundle: &pki::Bundle, judging: Side, now: Timestamp) -> Talkable {
+    let shown_as = match judging {
+        Side::Client => pki::Usage::Server,
+        Side::Server => pki::Usage::Client,
+    };
+    match pki::accepts(bundle, chain, shown_as, now) {
         Ok(_) => Ok(()),
         Err(error) if error.is_unknown() => Err(Refused::Unknown(error.to_string())),
         Err(error) => Err(Refused::No(error.to_string())),
