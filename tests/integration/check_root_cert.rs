@@ -82,7 +82,7 @@ fn a_mesh_that_trusts_what_is_expected_passes() {
 fn a_proxy_that_cannot_be_read_is_unknown_by_name_and_reason() {
     for (mode, reason) in [
         ("refuse", "refused"),
-        ("hang", "no answer within"),
+        ("hang", "no complete answer within 1s"),
         ("truncate", "of the"),
     ] {
         let faulty = format!(

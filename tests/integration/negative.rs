@@ -162,6 +162,7 @@ const TOO_EARLY: &str = r#"
 //! Delete the CA secrets with one namespace on the Mesh CA revision.
 //! mutates: true
 import "mesh/canary" as canary;
+import "mesh/gateways" as gateways;
 import "mesh/install" as install;
 
 fn main(p) {
@@ -170,6 +171,8 @@ fn main(p) {
                ca_cert: "", ca_key: "", root_cert: "", cert_chain: "" };
     install::revision(m, p, "r1", "citadel");
     canary::move_namespaces(m, p, "r1", ["r1"]);
+    gateways::add(m, p, "r1", ["r1"]);
+    gateways::remove_old(m, p, ["r1"]);
     install::revision(m, p, "r2", "mesh_ca");
     canary::move_namespace(m, p, "pay", "r2", ["r2"]);
     step "delete" {

@@ -152,7 +152,6 @@ pub(super) fn matrix(matrix: &Matrix) -> Map {
         "trust domain",
         "trusts",
         "accepts names",
-        "workloads",
     ];
     let columns = named.into_iter().map(str::to_owned);
     let servers = (0..matrix.classes.len()).map(|server| format!("to {}", label(server)));
@@ -167,21 +166,24 @@ pub(super) fn matrix(matrix: &Matrix) -> Map {
                 class.trust_domain.clone(),
                 class.roots.join(" "),
                 class.accepts.join(" "),
-                class
-                    .workloads
-                    .iter()
-                    .cloned()
-                    .collect::<Vec<_>>()
-                    .join(" "),
             ];
+            let workloads = class
+                .workloads
+                .iter()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(" ");
             let talks = matrix.cells[index]
                 .iter()
                 .map(|talk| word(talk.as_ref()).to_owned());
-            list(of_class.into_iter().chain(talks))
+            list(of_class.into_iter().chain(talks).chain([workloads]))
         })
         .collect();
     let table: Map = [
-        ("columns".into(), list(columns.chain(servers))),
+        (
+            "columns".into(),
+            list(columns.chain(servers).chain(["workloads".to_owned()])),
+        ),
         ("rows".into(), rows.into()),
     ]
     .into_iter()

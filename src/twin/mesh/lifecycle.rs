@@ -1,5 +1,7 @@
 //! What the kubelet tells the mesh of pods.
 
+use std::collections::BTreeSet;
+
 use futures::future::BoxFuture;
 use serde_json::Value;
 
@@ -35,7 +37,16 @@ impl PodLifecycle for Mesh {
                 };
             }
             self.settle().await;
-            self.state().proxies.get(uid).map_or(Ok(()), Proxy::ready)
+            self.state()
+                .proxies
+                .get(uid)
+                .map_or(Ok(()), Proxy::ready)?;
+            // It serves from now on, and what it replaces does so still: probed before the pod is
+            // shown as Ready, because then its controller may take the old one away at once.
+            self.state().arriving.insert(uid.to_owned());
+            let only = BTreeSet::from([uid.to_owned()]);
+            self.0.prober.sweep(Some(&only)).await;
+            Ok(())
         })
     }
 
