@@ -83,7 +83,7 @@ fn a_proxy_that_cannot_be_read_is_unknown_by_name_and_reason() {
     for (mode, reason) in [
         ("refuse", "refused"),
         ("hang", "no complete answer within 1s"),
-        ("truncate", "of the"),
+        ("truncate", "cut short"),
     ] {
         let faulty = format!(
             "{}faults:\n  admin: [{{pods: b/cart, mode: {mode}}}]\n",

@@ -9,7 +9,7 @@ use super::config::meta;
 use super::istiod::Istiod;
 use super::proxy::Proxy;
 use super::{Mesh, container_start};
-use crate::twin::controllers::PodLifecycle;
+use crate::twin::controllers::{PodLifecycle, in_ready_set};
 
 impl PodLifecycle for Mesh {
     fn started<'a>(&'a self, pod: &'a Value) -> BoxFuture<'a, ()> {
@@ -37,10 +37,7 @@ impl PodLifecycle for Mesh {
                 };
             }
             self.settle().await;
-            self.state()
-                .proxies
-                .get(uid)
-                .map_or(Ok(()), Proxy::ready)?;
+            self.state().proxies.get(uid).map_or(Ok(()), Proxy::ready)?;
             // It serves from now on, and what it replaces does so still: probed before the pod is
             // shown as Ready, because then its controller may take the old one away at once.
             self.state().arriving.insert(uid.to_owned());
@@ -52,6 +49,7 @@ impl PodLifecycle for Mesh {
 
     fn live_set_changed(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
+            self.shown_as_ready();
             self.settle().await;
             self.0.prober.sweep(None).await;
         })
@@ -63,6 +61,7 @@ impl PodLifecycle for Mesh {
             let known = {
                 let mut state = self.state();
                 state.broken.remove(uid);
+                state.arriving.remove(uid);
                 state.istiods.remove(uid).is_some() | state.proxies.remove(uid).is_some()
             };
             if known {
@@ -73,6 +72,18 @@ impl PodLifecycle for Mesh {
 }
 
 impl Mesh {
+    /// Forgets of the arriving pods those that have arrived.
+    fn shown_as_ready(&self) {
+        let pods = self.0.kube.list("pods", None);
+        let ready: BTreeSet<&str> = pods
+            .iter()
+            .filter(|pod| in_ready_set(pod))
+            .map(|pod| meta(pod, "uid"))
+            .collect();
+        let mut state = self.state();
+        state.arriving.retain(|uid| !ready.contains(uid.as_str()));
+    }
+
     async fn start_istiod(&self, pod: &Value) {
         let started = {
             let mut state = self.state();

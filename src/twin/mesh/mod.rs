@@ -42,6 +42,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 pub use figures::{Figures, Least, PairFigures};
@@ -93,6 +94,8 @@ struct State {
     /// Pods of istiods that did not start, and why.
     broken: BTreeMap<String, String>,
     proxies: BTreeMap<String, Proxy>,
+    /// Pods that serve and are about to be shown as Ready.
+    arriving: BTreeSet<String>,
     accounts: Accounts,
     /// Pod and revision of the istiod that writes the namespaces' root certificates.
     leader: Option<(String, String)>,
@@ -267,7 +270,12 @@ impl Mesh {
     fn targets(&self) -> Vec<Target> {
         let world = World::look(&self.0.kube);
         let state = self.state();
-        let live = world.pods.iter().filter(|pod| in_ready_set(pod));
+        let serves = |pod: &Value| {
+            in_ready_set(pod)
+                || (state.arriving.contains(meta(pod, "uid"))
+                    && pod["metadata"]["deletionTimestamp"].is_null())
+        };
+        let live = world.pods.iter().filter(|pod| serves(pod));
         live.filter_map(|pod| {
             let proxy = state.proxies.get(meta(pod, "uid"))?;
             Some(Target {
