@@ -169,6 +169,7 @@ fn main(p) {
     let m = mesh::connect();
     let p = #{ namespaces: [], output_dir: "", fleet_id: "twin-project", timeout: 120, overlays: [],
                ca_cert: "", ca_key: "", root_cert: "", cert_chain: "" };
+    m.record_start();
     install::revision(m, p, "r1", "citadel");
     canary::move_namespaces(m, p, "r1", ["r1"]);
     gateways::add(m, p, "r1", ["r1"]);
