@@ -1,6 +1,6 @@
 //! What follows from writing CRDs: their resources come and go, their status says so.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::custom;
 use super::deletion::{Deletion, Propagation, delete};
@@ -10,6 +10,16 @@ use super::{Kube, target};
 
 const CRDS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// Lets a CRD that is being deleted wait for its objects.
+pub fn hold(meta: &mut Map<String, Value>) {
+    let finalizers = meta.entry("finalizers").or_insert_with(|| json!([]));
+    if let Some(all) = finalizers.as_array_mut()
+        && !all.iter().any(|f| f == CLEANUP)
+    {
+        all.push(CLEANUP.into());
+    }
+}
 
 /// Serves what a CRD that was just written says, and fills in its status.
 pub fn written(kube: &Kube, crd: &Value) {

@@ -173,6 +173,9 @@ fn marked(resource: &Resource, before: &Value, wish: &Deletion) -> Value {
     if let Some(propagation) = wish.propagation.or(default_propagation(resource)) {
         set_propagation(meta, propagation);
     }
+    if resource.kind == "CustomResourceDefinition" && resource.built_in {
+        crd::hold(meta);
+    }
     if namespace {
         after["status"]["phase"] = "Terminating".into();
     }

@@ -291,7 +291,7 @@ pub async fn change(
             rules::default(resource, &mut after);
             after = admission::admit_update(kube, target, &before, after, options).await?;
         }
-        rules::count_generation(resource, &before, &mut after, part);
+        rules::count_generation_of_request(resource, &before, &mut after, part);
         let causes = validate::update(resource, &before, &after, part);
         if !causes.is_empty() {
             return Err(Status::invalid(

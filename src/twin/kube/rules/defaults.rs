@@ -176,12 +176,12 @@ fn pod(of: &mut Fields) {
         for container in all.into_iter().flatten() {
             let limits = container["resources"]["limits"].as_object().cloned();
             for (name, limit) in limits.into_iter().flatten() {
-                let request = &mut container["resources"]["requests"][&name];
-                if request.is_null() {
-                    *request = limit;
+                if container["resources"]["requests"][&name].is_null() {
+                    container["resources"]["requests"][&name] = limit;
                 }
             }
-            for port in container["ports"].as_array_mut().into_iter().flatten() {
+            let ports = container.get_mut("ports").and_then(Value::as_array_mut);
+            for port in ports.into_iter().flatten() {
                 if host && port["hostPort"].as_i64().unwrap_or(0) == 0 {
                     port["hostPort"] = port["containerPort"].clone();
                 }

@@ -95,9 +95,6 @@ fn select_by_uid(job: &mut Value) {
         job["metadata"]["uid"].clone(),
         job["metadata"]["name"].clone(),
     );
-    if let Some(spec) = job["spec"].as_object_mut() {
-        spec.remove("manualSelector");
-    }
     let template = &mut job["spec"]["template"]["metadata"]["labels"];
     for key in ["controller-uid", "batch.kubernetes.io/controller-uid"] {
         template[key] = uid.clone();
@@ -159,20 +156,38 @@ pub fn prepare_request(resource: &Resource, before: &Value, after: &mut Value) {
     }
 }
 
-/// Counts a change of what is wished for.
+/// Counts a change of what is wished for. A request that changes the annotations of a Deployment is
+/// counted too; its controller's are not, as they come with its status.
 pub fn count_generation(resource: &Resource, before: &Value, after: &mut Value, part: Part) {
-    if part == Part::Main && has_generation(resource) && wish_changed(resource, before, after) {
-        let generation = before["metadata"]["generation"].as_i64().unwrap_or(0);
-        after["metadata"]["generation"] = (generation + 1).into();
+    let counted = part == Part::Main && has_generation(resource);
+    if counted && wish_changed(resource, before, after) {
+        count(before, after);
     }
+}
+
+/// Counts what [`count_generation`] does, and what it leaves to requests.
+pub fn count_generation_of_request(
+    resource: &Resource,
+    before: &Value,
+    after: &mut Value,
+    part: Part,
+) {
+    let notes = |o: &Value| o["metadata"]["annotations"].clone();
+    let deployment = resource.built_in && resource.kind == "Deployment" && part == Part::Main;
+    if deployment && notes(before) != notes(after) {
+        count(before, after);
+    } else {
+        count_generation(resource, before, after, part);
+    }
+}
+
+fn count(before: &Value, after: &mut Value) {
+    let generation = before["metadata"]["generation"].as_i64().unwrap_or(0);
+    after["metadata"]["generation"] = (generation + 1).into();
 }
 
 fn wish_changed(resource: &Resource, before: &Value, after: &Value) -> bool {
     match resource.kind.as_str() {
-        "Deployment" if resource.built_in => {
-            before["spec"] != after["spec"]
-                || before["metadata"]["annotations"] != after["metadata"]["annotations"]
-        }
         "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
             before["webhooks"] != after["webhooks"]
         }

@@ -52,7 +52,8 @@ fn mount_token(kube: &Kube, pod: &mut Value) {
     let mount = json!({"name": name, "readOnly": true, "mountPath": MOUNT});
     let mut used = false;
     for list in ["containers", "initContainers"] {
-        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+        let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
             let mounts = &mut container["volumeMounts"];
             if mounts
                 .as_array()
@@ -62,11 +63,6 @@ fn mount_token(kube: &Kube, pod: &mut Value) {
             }
             used = true;
             push(mounts, mount.clone());
-        }
-        if pod["spec"][list].is_null()
-            && let Some(spec) = pod["spec"].as_object_mut()
-        {
-            spec.remove(list);
         }
     }
     if used {

@@ -31,7 +31,8 @@ pub fn allocate(kube: &Kube, service: &mut Value) {
     let node_ports = kind == "NodePort"
         || (kind == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] != false);
     if node_ports {
-        for port in spec["ports"].as_array_mut().into_iter().flatten() {
+        let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
+        for port in ports.into_iter().flatten() {
             if port["nodePort"].as_i64().unwrap_or(0) == 0 {
                 port["nodePort"] = (FIRST_NODE_PORT + kube.random().next() % 2768).into();
             }
@@ -66,8 +67,8 @@ pub fn keep(before: &Value, after: &mut Value) {
             after["spec"][field] = known.clone();
         }
     }
-    let ports = after["spec"]["ports"].as_array_mut().into_iter().flatten();
-    for (at, port) in ports.enumerate() {
+    let ports = after["spec"].get_mut("ports").and_then(Value::as_array_mut);
+    for (at, port) in ports.into_iter().flatten().enumerate() {
         let known = &before["spec"]["ports"][at]["nodePort"];
         if port["nodePort"].as_i64().unwrap_or(0) == 0 && !known.is_null() {
             port["nodePort"] = known.clone();
