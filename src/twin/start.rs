@@ -46,7 +46,7 @@ impl Core {
             scenario.faults.admin.clone(),
         )
         .map_err(|e| failed("mint the new CA", e))?;
-        kube.set_webhooks(Arc::new(mesh.clone()));
+        kube.set_webhooks(mesh.webhooks());
         Ok(Core {
             kube,
             mesh,

@@ -258,8 +258,8 @@ impl Mesh {
             self.spawn(async move {
                 mesh.0.clock.sleep(lag).await;
                 if let Some(proxy) = mesh.state().proxies.get_mut(&uid) {
-                    proxy.mount.refreshing = false;
-                    proxy.mount.root = mesh.mounted_root(proxy).or(proxy.mount.root.take());
+                    let root = mesh.mounted_root(proxy);
+                    proxy.mount_refreshed(root);
                 }
                 mesh.settle().await;
             });

@@ -201,6 +201,15 @@ impl Proxy {
             || self.ask_for_certificate(reach, now)
     }
 
+    /// The kubelet has brought the ConfigMap: the agent sees its file change and connects anew.
+    pub(super) fn mount_refreshed(&mut self, root: Option<String>) {
+        self.mount.refreshing = false;
+        if root.is_some() && self.mount.root != root {
+            self.mount.root = root;
+            self.connected = None;
+        }
+    }
+
     fn trusted(&self) -> Vec<Cert> {
         certs_from_pem(self.mount.root.as_deref().unwrap_or_default()).0
     }

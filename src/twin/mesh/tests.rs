@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::twin::asmcli::package::{self, PackageParams, Request};
 use crate::twin::controllers::PodLifecycle;
-use crate::twin::kube::{ServiceRef, WebhookBackend};
+use crate::twin::kube::ServiceRef;
 use manifests::{KindInfo, RevisionSpec, shared_objects, suffixed};
 
 const FLEET: &str = "f";
@@ -134,6 +134,7 @@ impl Lab {
         let review = json!({"request": {"namespace": namespace, "object": pod}});
         let injected = self
             .mesh
+            .webhooks()
             .call(&service, &review)
             .await?
             .patch
@@ -508,6 +509,39 @@ async fn secrets_deleted_too_early_break_the_traffic() {
             "shop/web>shop/cart"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_root_that_another_revision_spreads_cuts_proxies_off_and_the_traffic_goes_on() {
+    let lab = Lab::new().await;
+    let r1 = lab
+        .install("r1", "citadel", &["ca-migration-citadel"])
+        .await;
+    lab.install("r2", "mesh_ca", &["ca-migration-meshca"]).await;
+    let web = lab.inject("r2", "shop", "web").await.unwrap();
+    lab.inject("r2", "pay", "api").await.unwrap();
+    lab.kube
+        .remove("secrets", "istio-system", "istio-ca-secret")
+        .unwrap();
+    lab.start_istiod("r1").await;
+    lab.stop("istio-system", &r1).await;
+    assert!(
+        lab.proxy("shop", &web, |p| p.connected.is_some()),
+        "until the mount is refreshed"
+    );
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while lab.proxy("shop", &web, |p| p.connected.is_some()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("its istiod has the old root still");
+    assert!(lab.proxy("shop", &web, |p| p.trouble.contains("unknown authority")));
+    assert_eq!(
+        lab.standing("shop", &web),
+        "signed by MESHCA as f.svc.id.goog, trusts CITADEL+MESHCA"
+    );
+    assert_eq!(lab.failures().await, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -1,26 +1,39 @@
 //! Calls of the API server to istiod's webhooks.
 
+use std::sync::{Arc, Weak};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::world::World;
-use super::{Mesh, newest};
+use super::{Inner, Mesh, newest};
 use crate::pki::{Cert, certs_from_pem};
 use crate::twin::kube::{AdmissionAnswer, ServiceRef, WebhookBackend};
 
-impl WebhookBackend for Mesh {
+/// The mesh as the cluster knows it: the cluster must not keep it alive.
+struct Istiods(Weak<Inner>);
+
+impl WebhookBackend for Istiods {
     fn call<'a>(
         &'a self,
         service: &'a ServiceRef,
         review: &'a Value,
     ) -> BoxFuture<'a, Result<AdmissionAnswer, String>> {
-        Box::pin(async move { self.answer(service, &review["request"]) })
+        Box::pin(async move {
+            let mesh = self.0.upgrade().ok_or("connect: connection refused")?;
+            Mesh(mesh).answer(service, &review["request"])
+        })
     }
 }
 
 impl Mesh {
+    /// What answers the cluster's admission webhooks.
+    pub(in crate::twin) fn webhooks(&self) -> Arc<dyn WebhookBackend> {
+        Arc::new(Istiods(Arc::downgrade(&self.0)))
+    }
+
     fn answer(&self, service: &ServiceRef, request: &Value) -> Result<AdmissionAnswer, String> {
         let world = World::look(&self.0.kube);
         let key = (service.namespace.clone(), service.name.clone());
