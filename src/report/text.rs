@@ -1,7 +1,7 @@
 //! The report for people: plain lines, one after the other.
 //!
-//! Standard output gets results: what the script prints, what it returns, and after a mutating run
-//! how it ended. Everything else, steps as an indented tree, gates, mutations, notes and errors,
+//! Standard output gets results: what the script prints, what it returns, and after a run that had
+//! steps or changed something how it ended. Everything else, steps as an indented tree, gates, mutations, notes and errors,
 //! goes to standard error.
 
 use std::{
@@ -24,6 +24,8 @@ pub struct Text<O, E> {
     style: Style,
     depth: usize,
     mode: Mode,
+    /// Whether anything was done that is worth a sum at the end.
+    worked: bool,
     /// The evidence of gates that refused.
     said: BTreeSet<String>,
     /// The program of each running child, by its number.
@@ -39,6 +41,7 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
             style,
             depth: 0,
             mode: Mode::ReadOnly,
+            worked: false,
             said: BTreeSet::new(),
             children: Vec::new(),
         }
@@ -133,6 +136,7 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
         let Event::Mutation { target, what, .. } = event else {
             return Ok(());
         };
+        self.worked = true;
         match what {
             MutationEvent::Intended { .. } => Ok(()),
             MutationEvent::Sent { summary, .. } => self.say(summary),
@@ -230,6 +234,7 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
         };
         self.depth = 0;
         write!(self.out, "{}", value::render(summary))?;
+        let failed = handshakes.as_ref().is_some_and(|h| h.failed > 0);
         let mut text = String::new();
         if self.mode == Mode::Mutating {
             let _ = writeln!(
@@ -247,11 +252,11 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
         for waiver in waivers {
             let _ = writeln!(text, "waiver        {}", waiver_text(waiver));
         }
-        if self.mode == Mode::Mutating {
-            let _ = writeln!(text, "outcome       {outcome}, {}", duration(*seconds));
+        let _ = writeln!(text, "outcome       {outcome}, {}", duration(*seconds));
+        if self.mode == Mode::Mutating && (self.worked || failed) {
             write!(self.out, "{text}")?;
             self.out.flush()?;
-        } else if handshakes.as_ref().is_some_and(|h| h.failed > 0) || !waivers.is_empty() {
+        } else if failed || !waivers.is_empty() {
             self.say(&text)?;
         }
         if let Some(failure) = failure {
@@ -302,6 +307,7 @@ impl<O: Write + Send, E: Write + Send> Report for Text<O, E> {
             event @ Event::StepFinished { .. } => self.step_finished(event),
             Event::StepStarted { name, depth, .. } => {
                 self.depth = *depth;
+                self.worked = true;
                 let name = self.style.strong(name);
                 self.say(&format!("step {name}"))?;
                 self.depth += 1;

@@ -185,3 +185,68 @@ fn the_bundled_scripts_are_listed_and_shown() {
         include_str!("../../scripts/check-root-cert.rhai").trim_end()
     );
 }
+
+#[test]
+fn code_on_the_twin_prints_its_value_alone() {
+    rootshift("eval --twin")
+        .arg("cluster::context()")
+        .run()
+        .stdout("gke_twin-project_us-central1-a_twin\n")
+        .code(0);
+}
+
+#[test]
+fn a_script_that_says_it_reads_cannot_change_anything() {
+    let ran = rootshift("run ./sly.rhai --twin")
+        .file(
+            "sly.rhai",
+            "//! Look around.\n//! mutates: false\nfn main(p) {\n  cluster::label(\"namespace\", \"shop\", #{ a: \"b\" });\n}\n",
+        )
+        .run()
+        .code(3);
+    assert_eq!(ran.stdout, "");
+    let shown: Vec<&str> = ran.stderr.lines().skip(3).collect();
+    assert_eq!(
+        shown,
+        [
+            "refused label namespace/shop: this run may only read (read-only)",
+            "error[read-only]: refused by gate `read-only`: this run may only read",
+            " --> ./sly.rhai:4:12",
+            "  |",
+            "4 |   cluster::label(\"namespace\", \"shop\", #{ a: \"b\" });",
+            "  |            ^^^^^",
+            "hint: a script that says `mutates: false` in its header only reads; code without a header \
+             changes a cluster only when told which, with `--context NAME --yes`",
+        ]
+    );
+}
+
+#[test]
+fn each_mutation_is_announced_before_it_is_sent_and_told_after() {
+    let ran = rootshift("eval --twin -o jsonl --journal kept.jsonl")
+        .arg("cluster::label(\"namespace\", \"legacy\", #{ a: \"b\" }); cluster::label(\"namespace\", \"legacy\", #{ a: \"b\" }); ()")
+        .run()
+        .code(0);
+    let told: Vec<_> = ran
+        .events()
+        .into_iter()
+        .filter(|e| e["event"] == "mutation")
+        .map(|mut e| {
+            let fields = e.as_object_mut().unwrap();
+            fields.retain(|k, _| {
+                !["at", "run", "event", "context", "kind", "verb", "why"].contains(&k.as_str())
+            });
+            e
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            json!({"mutation": 1, "name": "legacy", "phase": "intended", "change": {"metadata": {"labels": {"a": "b"}}}}),
+            json!({"mutation": 1, "name": "legacy", "phase": "sent", "outcome": "changed", "summary": "namespace/legacy labeled"}),
+            json!({"mutation": 2, "name": "legacy", "phase": "unchanged", "summary": "namespace/legacy not labeled"}),
+        ]
+    );
+    assert_eq!(ran.finished()["mutation_counts"]["changed"], 1);
+    assert_eq!(ran.file("kept.jsonl"), ran.stdout);
+}
