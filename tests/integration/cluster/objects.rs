@@ -266,7 +266,15 @@ async fn a_held_object_and_a_terminating_namespace_are_told() {
     );
     let free = json!({"metadata": {"finalizers": null}});
     cluster.patch(&cm, at, "held", free).await.unwrap();
-    remove(&cluster, &ns).await;
+    // It goes by itself now, and may be gone already.
+    let patient = DeleteOptions {
+        ignore_missing: true,
+        ..DeleteOptions::default()
+    };
+    cluster
+        .delete(&namespaces, None, &ns, &patient)
+        .await
+        .unwrap();
     assert_eq!(cluster.get(&namespaces, None, &ns).await.unwrap(), None);
 }
 
