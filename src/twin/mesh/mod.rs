@@ -2,7 +2,7 @@
 //!
 //! It lives from the objects on the cluster and from what the kubelet tells it of pods, and from
 //! nothing else: an istiod exists while its pod runs, a proxy is what the injector made of a pod. One
-//! function, [`Mesh::settle`], brings everything to where it should be after any change, one change of
+//! function, `Mesh::settle`, brings everything to where it should be after any change, one change of
 //! a proxy at a time, with a sweep of the prober after each, so that every state in between is probed.
 //!
 //! # Calibrated against

@@ -3,7 +3,7 @@
 //! A scenario says how big the mesh is, who signs in it and how it is configured when the twin
 //! starts, which parameters a stock script gets on it, and which faults it has. It is data: all that
 //! happens from it (pods, injection, certificates) is made by the twin's API server, its controllers
-//! and its mesh, from objects that [`objects`] creates through that API. Unknown keys are errors.
+//! and its mesh, from objects that are created through that API (`objects.rs`). Unknown keys are errors.
 //!
 //! The scenarios in this folder are embedded; any other is a file.
 
