@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::super::controllers::allow_eviction;
 use super::super::kube::ops::{self, Changed};
 use super::super::kube::patch::{self, PatchKind};
 use super::super::kube::schema::{self, TYPES};
-use super::super::kube::selector::LabelSelector;
-use super::super::kube::{Cause, Kube, Part, Status, delete};
+use super::super::kube::{Cause, Part, Status, delete};
 use super::body::{self, WriteWish};
 use super::objects::{self, Ask};
 use super::reply::{Notation, Reply, document};
@@ -218,83 +218,9 @@ fn evict(ask: &Ask<'_>) -> Result<Reply, Status> {
     let pod = ask.stored()?;
     let mut wish = objects::from_options(&eviction["deleteOptions"], ask.query)?;
     wish.dry_run |= body::dry_run("CreateOptions", ask.query)?;
-    let running =
-        pod["status"]["phase"] == "Running" && !pod["metadata"]["deletionTimestamp"].is_string();
-    if running {
-        spend_budget(ask.kube, &pod, wish.dry_run)?;
-    }
+    allow_eviction(ask.kube, &pod, wish.dry_run)?;
     delete(ask.kube, ask.target(), &wish)?;
     Ok(success(201))
-}
-
-fn spend_budget(kube: &Kube, pod: &Value, dry: bool) -> Result<(), Status> {
-    const BUDGETS: &str = "poddisruptionbudgets.policy";
-    let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default();
-    let budgets: Vec<_> = kube
-        .list(BUDGETS, Some(namespace))
-        .into_iter()
-        .filter(|b| {
-            !b["spec"]["selector"].is_null()
-                && LabelSelector::from_value(&b["spec"]["selector"])
-                    .is_some_and(|s| s.matches(&pod["metadata"]["labels"]))
-        })
-        .collect();
-    let budget = match budgets.as_slice() {
-        [] => return Ok(()),
-        [one] => one,
-        _ => {
-            return Err(Status::internal(
-                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-            ));
-        }
-    };
-    let name = budget["metadata"]["name"].as_str().unwrap_or_default();
-    let number = |field: &str| budget["status"][field].as_i64().unwrap_or(0);
-    let ready = pod["status"]["conditions"].as_array().is_some_and(|all| {
-        all.iter()
-            .any(|c| c["type"] == "Ready" && c["status"] == "True")
-    });
-    if !ready
-        && number("currentHealthy") >= number("desiredHealthy")
-        && number("desiredHealthy") > 0
-    {
-        return Ok(());
-    }
-    let blocked = |cause: &str| {
-        let mut status = Status::new(
-            429,
-            "TooManyRequests",
-            "Cannot evict pod as it would violate the pod's disruption budget.",
-        );
-        status.details =
-            Some(json!({"causes": [{"reason": "DisruptionBudget", "message": cause}]}));
-        status
-    };
-    if budget["metadata"]["generation"].as_i64() > budget["status"]["observedGeneration"].as_i64() {
-        return Err(blocked(&format!(
-            "The disruption budget {name} is still being processed by the server."
-        ))
-        .retry_after(10));
-    }
-    if number("disruptionsAllowed") < 1 {
-        return Err(blocked(&format!(
-            "The disruption budget {name} needs {} healthy pods and has {} currently",
-            number("desiredHealthy"),
-            number("currentHealthy")
-        )));
-    }
-    if !dry {
-        let disrupted = pod["metadata"]["name"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        kube.update_status(BUDGETS, namespace, name, |b| {
-            let left = b["status"]["disruptionsAllowed"].as_i64().unwrap_or(0);
-            b["status"]["disruptionsAllowed"] = (left - 1).max(0).into();
-            b["status"]["disruptedPods"][&disrupted] = ops::now();
-        })?;
-    }
-    Ok(())
 }
 
 /// Puts a pod on a node.
