@@ -21,7 +21,6 @@ pub fn asmcli(args: Vec<OsString>) -> ExitCode {
             .map(|arg| arg.to_string_lossy().into_owned())
             .collect(),
         directory: env::current_dir().unwrap_or_default(),
-        kubeconfig: env::var_os("KUBECONFIG").map(Into::into),
         stdout: &mut stdout,
         stderr: &mut stderr,
     };

@@ -75,7 +75,6 @@ impl Lab {
         let code = asmcli::main(asmcli::Invocation {
             args: words,
             directory: self.dir.path().to_owned(),
-            kubeconfig: None,
             stdout: &mut stdout,
             stderr: &mut stderr,
         })

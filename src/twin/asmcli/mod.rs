@@ -29,8 +29,6 @@ pub struct Invocation<'a> {
     pub args: Vec<String>,
     /// Directory that relative paths start from.
     pub directory: PathBuf,
-    /// The variable `KUBECONFIG`, if set.
-    pub kubeconfig: Option<PathBuf>,
     /// Where results go.
     pub stdout: &'a mut (dyn Write + Send),
     /// Where log lines go.
@@ -42,7 +40,6 @@ pub async fn main(invocation: Invocation<'_>) -> i32 {
     let Invocation {
         args,
         directory,
-        kubeconfig: _,
         stdout,
         stderr,
     } = invocation;

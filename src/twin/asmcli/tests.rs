@@ -31,7 +31,6 @@ async fn asmcli(line: &str) -> (i32, String, String) {
     let code = main(Invocation {
         args: line.split_whitespace().map(str::to_owned).collect(),
         directory: directory.path().to_owned(),
-        kubeconfig: None,
         stdout: &mut stdout,
         stderr: &mut stderr,
     })

@@ -12,7 +12,7 @@
 //! - skipping the distribution of roots fails every handshake between moved and unmoved namespaces,
 //!   client and server each refusing; trust domains without aliases fail with all roots right;
 //! - CA secrets deleted and istiod restarted: a third root with the old name, in every proxy that
-//!   takes anchors; the new CA down or istiod gone: old proxies serve on, new ones are not ready;
+//!   takes anchors; istiod gone: old proxies serve on, no new one is made;
 //! - `ENABLE_CA_SERVER=false`: istiod is Ready, has no serving certificate, its webhook fails;
 //! - dumps, injected pods, objects and webhooks of a revision: shapes as taken from there.
 //!
