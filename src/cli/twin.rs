@@ -48,6 +48,14 @@ async fn serving(args: &ServeArgs) -> Result<(), Failure> {
     if let Some(file) = &args.ca_out {
         show::result(&format!("mesh CA     {}", file.display()));
     }
+    if let Some(ca) = &args.ca_out {
+        show::result(&format!(
+            "run         PATH={}:$PATH rootshift run citadel-to-meshca --kubeconfig {kubeconfig} --context {} --ca MESHCA={}",
+            programs.path().display(),
+            twin.context(),
+            ca.display()
+        ));
+    }
     show::result(&format!(
         "ready: `kubectl --kubeconfig {kubeconfig} get pods -A`; Ctrl-C ends it"
     ));

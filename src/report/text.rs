@@ -16,6 +16,9 @@ use crate::journal::{
     StepResult, TrafficFigures, WaiverRecord,
 };
 
+/// How many findings of one gate, or pairs without trust, are shown.
+const LINES: usize = 12;
+
 /// Writes results to `out` and progress to `err`.
 #[derive(Debug)]
 pub struct Text<O, E> {
@@ -89,7 +92,7 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
             let _ = writeln!(text, "journal  {journal}");
         }
         for waiver in waivers {
-            let _ = writeln!(text, "waiver   {}", waiver_text(waiver));
+            let _ = writeln!(text, "waiver   {}", waiver_name(waiver));
         }
         self.say(&text)
     }
@@ -116,8 +119,11 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
             self.said.extend(evidence.iter().cloned());
         }
         if *verdict != GateVerdict::Passed {
-            for line in evidence {
+            for line in evidence.iter().take(LINES) {
                 let _ = writeln!(text, "  - {line}");
+            }
+            if let Some(more) = evidence.len().checked_sub(LINES).filter(|n| *n > 0) {
+                let _ = writeln!(text, "  - and {more} more, which the journal holds");
             }
         }
         if let Some(reason) = reason {
@@ -352,7 +358,8 @@ fn handshakes_text(figures: &TrafficFigures) -> String {
     if let Some(least) = &figures.least {
         let _ = writeln!(text, "least probed  {}, {}", least.pair, least.made);
     }
-    for pair in figures.pairs.iter().filter(|p| p.failed > 0) {
+    let failed: Vec<_> = figures.pairs.iter().filter(|p| p.failed > 0).collect();
+    for pair in failed.iter().take(LINES) {
         let reasons: Vec<_> = pair
             .reasons
             .iter()
@@ -366,20 +373,26 @@ fn handshakes_text(figures: &TrafficFigures) -> String {
             reasons.join("; ")
         );
     }
+    if let Some(more) = failed.len().checked_sub(LINES).filter(|n| *n > 0) {
+        let _ = writeln!(text, "no trust      and {more} more pairs");
+    }
     text
 }
 
 fn waiver_text(waiver: &WaiverRecord) -> String {
-    let mut text = waiver.code.clone();
-    if let Some(reason) = &waiver.reason {
-        let _ = write!(text, " ({reason})");
+    let name = waiver_name(waiver);
+    match waiver.used {
+        0 => format!("{name}, not used"),
+        1 => format!("{name}, used once"),
+        n => format!("{name}, used {n} times"),
     }
-    let _ = match waiver.used {
-        0 => write!(text, ", not used"),
-        1 => write!(text, ", used once"),
-        n => write!(text, ", used {n} times"),
-    };
-    text
+}
+
+fn waiver_name(waiver: &WaiverRecord) -> String {
+    match &waiver.reason {
+        Some(reason) => format!("{} ({reason})", waiver.code),
+        None => waiver.code.clone(),
+    }
 }
 
 fn duration(seconds: f64) -> String {
