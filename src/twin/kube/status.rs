@@ -86,9 +86,27 @@ impl Cause {
         }
     }
 
+    /// For a value that is given as text because Go prints it in a form of its own: without quotes.
+    pub fn unquoted(mut self) -> Cause {
+        if let Some(rest) = self.message.strip_prefix("Invalid value: ")
+            && let Some((text, why)) = split_quoted(rest)
+        {
+            self.message = format!("Invalid value: {text}{why}");
+        }
+        self
+    }
+
     fn to_value(&self) -> Value {
         json!({"reason": self.reason, "message": self.message, "field": self.field})
     }
+}
+
+/// The text of the JSON string that a text begins with, and what follows.
+fn split_quoted(text: &str) -> Option<(String, &str)> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<String>();
+    let first = values.next()?.ok()?;
+    let at = values.byte_offset();
+    Some((first, &text[at..]))
 }
 
 impl Status {

@@ -74,12 +74,7 @@ impl Ask<'_> {
         let resource = &self.view.resource;
         self.kube
             .get(&resource.name(), &self.path.namespace, &self.path.name)
-            .ok_or_else(|| self.missing())
-    }
-
-    /// 404; of the namespace, where that is missing.
-    fn missing(&self) -> Status {
-        Status::not_found(&self.view.resource, &self.path.name)
+            .ok_or_else(|| Status::not_found(resource, &self.path.name))
     }
 
     /// An object in the form that the asker wants.
@@ -151,23 +146,6 @@ async fn read(ask: &Ask<'_>) -> Result<Reply, Status> {
     if !asked.is_empty() && asked != "0" {
         let version = super::convert::version_number(asked)?;
         listing::wait_for(ask.kube, version).await?;
-    }
-    if ask.view.resource.namespaced
-        && ask
-            .kube
-            .get("namespaces", "", &ask.path.namespace)
-            .is_none()
-        && let Some(namespaces) = ask.kube.registry().get("namespaces")
-        && ask
-            .kube
-            .get(
-                &ask.view.resource.name(),
-                &ask.path.namespace,
-                &ask.path.name,
-            )
-            .is_none()
-    {
-        return Err(Status::not_found(&namespaces, &ask.path.namespace));
     }
     ask.show(200, &*ask.stored()?)
 }

@@ -21,16 +21,31 @@ pub fn create(resource: &Resource, object: &Value) -> Vec<Cause> {
 }
 
 /// What is wrong with the metadata of a changed object.
-pub fn update(_resource: &Resource, before: &Value, after: &Value) -> Vec<Cause> {
+pub fn update(resource: &Resource, before: &Value, after: &Value) -> Vec<Cause> {
     let meta = &after["metadata"];
     let mut causes = Vec::from_iter(new_finalizers(&before["metadata"], meta));
-    causes.extend(finalizers(meta));
-    // A real server validates them in four places, and says so.
-    for _ in 0..4 {
+    // A real server validates them in several places, and says so; for these kinds in one less.
+    let once_less = matches!(
+        resource.name().as_str(),
+        "deployments.apps"
+            | "replicasets.apps"
+            | "statefulsets.apps"
+            | "daemonsets.apps"
+            | "services"
+            | "pods"
+            | "jobs.batch"
+    );
+    let times = if once_less { 3 } else { 4 };
+    for _ in 0..times {
         causes.extend(labels(meta));
     }
-    causes.extend(annotations(meta));
+    for _ in 0..times {
+        causes.extend(annotations(meta));
+    }
     causes.extend(owners(meta));
+    for _ in 2..times {
+        causes.extend(finalizers(meta));
+    }
     causes
 }
 
