@@ -9,9 +9,10 @@ use serde_json::Value;
 /// The mesh side of a pod's life. All calls for one pod are made in order, by one task; calls for
 /// different pods may overlap.
 ///
-/// Each pod, known by its `metadata.uid`, sees: `started` once, `ready` until it answers `Ok`,
-/// `stopped` once (also when the pod was deleted by force, and when it ran to completion). A pod
-/// that goes before its containers started sees none of them.
+/// Each pod, known by its `metadata.uid`, sees: `started` once, `ready` until it answers `Ok` (again after a
+/// container was restarted), `stopped` once (also when the pod was deleted by force, and when it ran to
+/// completion). A pod that goes before its containers started sees none of them; one that goes while it
+/// starts may see no `ready`.
 pub trait PodLifecycle: Send + Sync {
     /// The containers that carry the proxy have started: its agent may fetch its certificate.
     fn started<'a>(&'a self, pod: &'a Value) -> BoxFuture<'a, ()>;
@@ -26,7 +27,8 @@ pub trait PodLifecycle: Send + Sync {
     /// A pod became Ready or left the ready set ([`super::in_ready_set`]). Awaited before the next transition of that pod.
     fn live_set_changed(&self) -> BoxFuture<'_, ()>;
 
-    /// The containers are gone; the object is removed right after, or is already.
+    /// The containers are gone, and the pod has been out of the ready set and of all endpoints since before
+    /// they began to stop. The object is removed right after, or is already.
     fn stopped<'a>(&'a self, pod: &'a Value) -> BoxFuture<'a, ()>;
 }
 

@@ -14,7 +14,7 @@ use super::{Rollout, available};
 
 /// However fast the simulated time runs, a deadline of progress never passes sooner than this in real time:
 /// the work that the twin itself does between two pods (handshakes, webhooks) takes real time.
-const LEAST_REAL_DEADLINE: Duration = Duration::from_secs(5);
+const LEAST_REAL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Sets a condition as `SetDeploymentCondition`: nothing changes where status and reason are the same; the newest stands last.
 pub fn set(object: &mut Value, kind: &str, status: &str, reason: &str, message: &str, now: &str) {
