@@ -181,7 +181,7 @@ fn main(p) {
         cluster::delete("secret", "istio-system", "istio-ca-secret");
     }
     step "restart istiod" {
-        for name in ["istiod-r1", "istiod-r2"] {
+        for name in ["istiod", "istiod-r1", "istiod-r2"] {
             workload::restart("Deployment", "istio-system", name);
             workload::wait("Deployment", "istio-system", name, #{ timeout: 120 });
         }
