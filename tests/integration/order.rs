@@ -23,7 +23,7 @@ gateways:
 params: {through: retire, new_root: accept, fleet_id: twin-project}
 ";
 
-/// A `step NAME {` … `}` that stands on lines of its own.
+/// A `step NAME {` … `}` that stands on lines of its own, or an `if … {` … `}` around such a step.
 #[derive(Clone, Debug)]
 struct Step {
     name: String,
@@ -33,31 +33,50 @@ struct Step {
 }
 
 fn steps(lines: &[&str]) -> Vec<Step> {
-    let mut out = Vec::new();
+    let mut out: Vec<Step> = Vec::new();
     for (first, line) in lines.iter().enumerate() {
         let indent = line.len() - line.trim_start().len();
         let Some(rest) = line.trim_start().strip_prefix("step ") else {
             continue;
         };
         let close = format!("{}}}", " ".repeat(indent));
-        let last = (first + 1..lines.len())
-            .find(|i| lines[*i] == close)
-            .expect("a closing brace");
-        out.push(Step {
+        let end = |from: usize, close: &str| {
+            (from + 1..lines.len())
+                .find(|i| lines[*i] == close)
+                .expect("a closing brace")
+        };
+        let mut step = Step {
             name: rest.trim_end_matches(" {").to_owned(),
             first,
-            last,
+            last: end(first, &close),
             indent,
-        });
+        };
+        // A condition around nothing but this step belongs to it.
+        while step.first > 0
+            && step.indent >= 4
+            && lines[step.first - 1].trim_start().starts_with("if ")
+            && lines[step.last + 1] == format!("{}}}", " ".repeat(step.indent - 4))
+        {
+            step = Step {
+                first: step.first - 1,
+                last: step.last + 1,
+                indent: step.indent - 4,
+                ..step
+            };
+        }
+        out.push(step);
     }
     out
 }
 
-/// Neighbours: the next step at the same depth, with nothing but closing and opening lines between.
-fn is_next(a: &Step, b: &Step) -> bool {
-    a.indent == b.indent && b.first == a.last + 1
+/// Neighbours: the next step at the same depth, with nothing between them.
+fn is_next(a: &Step, b: &Step, lines: &[&str]) -> bool {
+    a.indent == b.indent
+        && a.last < b.first
+        && lines[a.last + 1..b.first].iter().all(|l| l.is_empty())
 }
 
+/// Every step left out, and every two neighbours swapped.
 fn variants(text: &str) -> Vec<(String, String)> {
     let lines: Vec<&str> = text.lines().collect();
     let all = steps(&lines);
@@ -67,17 +86,16 @@ fn variants(text: &str) -> Vec<(String, String)> {
             .iter()
             .enumerate()
             .filter(|(i, _)| !(step.first..=step.last).contains(i))
-            .map(|(_, l)| *l);
+            .map(|(_, line)| *line);
         out.push((
             format!("without {}", step.name),
             kept.collect::<Vec<_>>().join("\n"),
         ));
     }
-    for (a, b) in all.iter().flat_map(|a| {
-        all.iter()
-            .filter(move |b| is_next(a, b))
-            .map(move |b| (a, b))
-    }) {
+    for (a, b) in all.iter().flat_map(|a| all.iter().map(move |b| (a, b))) {
+        if !is_next(a, b, &lines) {
+            continue;
+        }
         let mut swapped: Vec<&str> = lines[..a.first].to_vec();
         swapped.extend(&lines[b.first..=b.last]);
         swapped.extend(&lines[a.first..=a.last]);
@@ -85,6 +103,27 @@ fn variants(text: &str) -> Vec<(String, String)> {
         out.push((format!("{} before {}", b.name, a.name), swapped.join("\n")));
     }
     out
+}
+
+/// The stock script with its variants, and the variants of the library's phase 3 under it; each with
+/// the library file that goes beside it.
+fn all_variants() -> Vec<(String, String, String)> {
+    let read = |path: &str| {
+        std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    let (script, retire) = (
+        read("scripts/citadel-to-meshca.rhai"),
+        read("stdlib/mesh/retire.rhai"),
+    );
+    // Imports are looked for in the library first, so the variant has a name of its own.
+    let script = script.replace("import \"mesh/retire\"", "import \"retire-variant\"");
+    let of_script = variants(&script)
+        .into_iter()
+        .map(|(name, text)| (name, text, retire.clone()));
+    let of_retire = variants(&retire)
+        .into_iter()
+        .map(|(name, text)| (format!("phase 3: {name}"), script.clone(), text));
+    of_script.chain(of_retire).collect()
 }
 
 /// After the variant: is every pair able to talk, and nothing unknown? Asked of the twin itself.
@@ -97,13 +136,8 @@ const AFTERWARDS: &str = r"
 
 #[test]
 fn no_step_can_be_left_out_or_swapped_into_an_unsafe_mesh() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/scripts/citadel-to-meshca.rhai"
-    );
-    let text = std::fs::read_to_string(path).unwrap();
-    let all = variants(&text);
-    assert!(all.len() >= 20, "{} variants", all.len());
+    let all = all_variants();
+    assert!(all.len() >= 36, "{} variants", all.len());
     let (table, unsafe_ends, stopped) = (
         Mutex::new(Vec::new()),
         Mutex::new(Vec::new()),
@@ -113,7 +147,7 @@ fn no_step_can_be_left_out_or_swapped_into_an_unsafe_mesh() {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some((name, script)) = { queue.lock().unwrap().next() } {
+                while let Some((name, script, retire)) = { queue.lock().unwrap().next() } {
                     let asked = script.replace(
                         "    summary::end(m, before)",
                         &format!("{AFTERWARDS}    summary::end(m, before)"),
@@ -121,6 +155,7 @@ fn no_step_can_be_left_out_or_swapped_into_an_unsafe_mesh() {
                     assert!(asked.contains("afterwards"));
                     let ran = rootshift("run variant.rhai --twin=mesh.yaml -o jsonl")
                         .file("variant.rhai", asked)
+                        .file("retire-variant.rhai", retire)
                         .file("mesh.yaml", MESH)
                         .run();
                     let finished = ran.finished();
