@@ -129,11 +129,20 @@ pub(super) fn constants(ast: &AST) -> Vec<String> {
 }
 
 /// Every `variable.property` that is written in the function `name` of `ast`, closures in it left
-/// out: `(property, where)`.
+/// out: `(property, where)`. Where another variable takes the name, it is that one's.
 pub(super) fn properties(ast: &AST, name: &str, variable: &str) -> Vec<(String, Position)> {
     let function = ast.clone_functions_only_filtered(|_, _, _, found, _| found == name);
     let mut properties = Vec::new();
+    let mut renamed = false;
     function.walk(&mut |path| {
+        renamed |= matches!(path.last(), Some(ASTNode::Stmt(Stmt::Var(var, ..))) if var.0.name == variable);
+        let loops = |node: &ASTNode| {
+            matches!(node, ASTNode::Stmt(Stmt::For(x, ..)) if x.0.name == variable
+                || x.1.as_ref().is_some_and(|counter| counter.name == variable))
+        };
+        if renamed || path.iter().any(loops) {
+            return true;
+        }
         if let Some(ASTNode::Expr(Expr::Dot(pair, ..))) = path.last()
             && let Expr::Variable(found, ..) = &pair.lhs
             && found.1 == variable

@@ -132,6 +132,8 @@ fn a_parameter_that_is_not_declared_is_found_before_main_runs() {
         "fn main(p) { p.namespaces.len() + p.revision_1[0] }",
         "fn main() { 1 }",
         "fn other(p) { p.anything } fn main(params) { let p = #{}; other(p) + p.what + params.revision_1 }",
+        "fn main(p) { for p in [#{ pod: 1 }] { p.pod } p.revision_1 }",
+        "fn main(p) { let all = p.revision_1; let p = #{ pod: 1 }; p.pod }",
         "fn main(p) { p.keys(); p[\"x\"]; p?.namespaces }",
     ] {
         check(text).unwrap();
