@@ -12,7 +12,7 @@ use super::super::objects::{
 use super::super::replicaset::replicas;
 use super::{Rollout, available};
 
-/// However fast the simulated time runs, a deadline of progress never passes sooner than this in real time:
+/// However fast the simulated time runs, a longer deadline of progress never passes sooner than this in real time:
 /// the work that the twin itself does between two pods (handshakes, webhooks) takes real time.
 const LEAST_REAL_DEADLINE: Duration = Duration::from_secs(10);
 

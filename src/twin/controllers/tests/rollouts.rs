@@ -1,5 +1,6 @@
 use super::super::pods::is_finished;
 use super::*;
+use crate::twin::kube::{AdmissionAnswer, ServiceRef, WebhookBackend};
 
 /// Rolls a Deployment over to another image and checks the limits at each moment.
 async fn roll_within_limits(
@@ -297,6 +298,89 @@ async fn the_same_seed_gives_the_same_names() {
     }
     assert_eq!(runs[0], runs[1]);
     assert_ne!(runs[0], runs[2]);
+}
+
+/// A webhook that cannot be reached while the switch is on.
+struct Flaky(Arc<Mutex<bool>>);
+
+impl WebhookBackend for Flaky {
+    fn call<'a>(
+        &'a self,
+        _service: &'a ServiceRef,
+        _review: &'a Value,
+    ) -> BoxFuture<'a, Result<AdmissionAnswer, String>> {
+        Box::pin(async {
+            if *self.0.lock().unwrap() {
+                return Err("connection refused".to_owned());
+            }
+            Ok(AdmissionAnswer {
+                allowed: true,
+                patch: None,
+                message: String::new(),
+            })
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_fails_stops_a_rollout_until_it_is_back() {
+    let world = World::new(500.0).await;
+    let broken = Arc::new(Mutex::new(false));
+    world
+        .kube
+        .set_webhooks(Arc::new(Flaky(Arc::clone(&broken))));
+    world.create("services", service("injector")).await;
+    let webhook = json!({
+        "metadata": {"name": "injector"},
+        "webhooks": [{
+            "name": "inject.example.io", "failurePolicy": "Fail", "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "clientConfig": {"service": {"name": "injector", "namespace": "shop", "path": "/inject", "port": 443}},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+        }],
+    });
+    let resource = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
+    world.kube.create(resource, "", webhook).await.unwrap();
+    let web = deployment("web", 2, &json!(1), &json!(0));
+    world.create("deployments.apps", web).await;
+    world.until("web is up", |k| rolled_out(k, "web")).await;
+    *broken.lock().unwrap() = true;
+    let begun = world.version();
+    world.edit("deployments.apps", "web", |d| set_image(d, "app:2"));
+    let failure = |k: &Kube| {
+        let d = k.get("deployments.apps", "shop", "web").unwrap();
+        let failure = super::super::objects::condition(&d, "ReplicaFailure").cloned();
+        failure.map(|c| {
+            (
+                text(&c, "/reason").to_owned(),
+                text(&c, "/message").to_owned(),
+            )
+        })
+    };
+    world.until("it says so", |k| failure(k).is_some()).await;
+    let (reason, message) = failure(&world.kube).unwrap();
+    assert_eq!(reason, "FailedCreate");
+    assert!(
+        message.contains("failed calling webhook \"inject.example.io\""),
+        "{message}"
+    );
+    let said = |k: &Kube| {
+        k.list("events", Some("shop")).iter().any(|e| {
+            e["reason"] == "FailedCreate"
+                && text(e, "/message") == format!("Error creating: {message}")
+        })
+    };
+    world.until("an event says so", said).await;
+    world.replay(begun, |pods| {
+        assert_eq!(counts(pods), (2, 2), "the old ones serve on")
+    });
+    *broken.lock().unwrap() = false;
+    world
+        .until("web is rolled", |k| {
+            rolled_out(k, "web") && failure(k).is_none()
+        })
+        .await;
+    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
