@@ -372,7 +372,7 @@ async fn a_webhook_that_fails_stops_a_rollout_until_it_is_back() {
     };
     world.until("an event says so", said).await;
     world.replay(begun, |pods| {
-        assert_eq!(counts(pods), (2, 2), "the old ones serve on")
+        assert_eq!(counts(pods), (2, 2), "the old ones serve on");
     });
     *broken.lock().unwrap() = false;
     world
