@@ -137,7 +137,10 @@ fn store_new(
     options: &WriteOptions,
 ) -> Result<Arc<Value>, Status> {
     let resource = target.resource;
-    managed::created(&mut object, &Manager::of(target, options, Part::Main));
+    // An object that was applied has its managers already.
+    if object["metadata"]["managedFields"].is_null() {
+        managed::created(&mut object, &Manager::of(target, options, Part::Main));
+    }
     let key = (target.namespace.to_owned(), target.name.to_owned());
     let taken = |existing: &Value| {
         let mut status = Status::already_exists(resource, target.name);

@@ -1,11 +1,13 @@
 //! OpenAPI documents, as far as kubectl needs them: which fields a kind has, how its lists merge, which
 //! parameters a PATCH takes.
 
+use http::header::{ACCEPT, HeaderMap};
 use serde_json::{Map, Value, json};
 
 use super::super::kube::schema::{Field, Kind, ListType, Struct, TYPES};
-use super::super::kube::{Kube, Resource};
+use super::super::kube::{Kube, Resource, Status};
 use super::discovery::groups;
+use super::reply::{self, Endpoint, Reply};
 
 /// The index of `/openapi/v3`.
 pub fn index(kube: &Kube) -> Value {
@@ -19,6 +21,30 @@ pub fn index(kube: &Kube) -> Value {
         }
     }
     json!({"paths": paths})
+}
+
+/// The document of `/openapi/v2`. It names no paths and no types: clients that find what they look for
+/// in version 3 ask for it only about kinds that are not served.
+///
+/// # Errors
+/// 406: it is wanted in neither of its two notations.
+pub fn second_version(headers: &HeaderMap) -> Result<Reply, Status> {
+    let accept = headers
+        .get(ACCEPT)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("*/*");
+    if accept.contains("proto-openapi.spec.v2") {
+        // Field 1 of the document: `swagger`.
+        let document = [&[0x0a, 3][..], b"2.0"].concat();
+        let kind = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+        return Ok(reply::with_type(200, kind, document));
+    }
+    let notation = reply::negotiate(headers, Endpoint::Object)?.1;
+    let document = json!({
+        "swagger": "2.0", "paths": {}, "definitions": {},
+        "info": {"title": "Kubernetes", "version": super::discovery::GIT_VERSION},
+    });
+    Ok(reply::document(200, notation, &document))
 }
 
 fn document_path(group: &str, version: &str) -> String {

@@ -311,11 +311,7 @@ async fn other(app: &Arc<App>, request: &Request<Bytes>, path: &str) -> Result<R
             discovery::resource_list(kube, group, version).map_or_else(not_found, |d| json(&d))
         }
         ["healthz" | "livez" | "readyz", ..] => reply::text(200, "ok"),
-        ["openapi", "v2"] => {
-            return Err(Status::not_modelled(
-                "OpenAPI version 2; version 3 is served",
-            ));
-        }
+        ["openapi", "v2"] => openapi::second_version(request.headers())?,
         ["openapi", "v3"] => json(&openapi::index(kube)),
         ["openapi", "v3", rest @ ..] => {
             openapi::document(kube, &rest.join("/")).map_or_else(not_found, |d| json(&d))

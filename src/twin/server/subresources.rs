@@ -9,7 +9,8 @@ use super::super::kube::schema::{self, TYPES};
 use super::super::kube::{Cause, Part, Status, delete};
 use super::body::{self, WriteWish};
 use super::objects::{self, Ask};
-use super::reply::{Notation, Reply, document};
+use super::reply::{Endpoint, Form, Notation, Reply, document, negotiate, partial};
+use super::table;
 
 /// Answers a request about a subresource, port-forward apart.
 ///
@@ -31,7 +32,7 @@ pub async fn answer(ask: &Ask<'_>) -> Result<Reply, Status> {
         ("status", "PATCH") => objects::patch(ask, Part::Status).await,
         ("scale", "GET") => {
             let object = ask.stored()?;
-            Ok(document(200, Notation::Json, &scale_of(ask, &object)))
+            show_scale(ask, &object)
         }
         ("scale", "PUT" | "PATCH") => scale(ask).await,
         ("eviction", "POST") => evict(ask),
@@ -194,7 +195,17 @@ async fn scale(ask: &Ask<'_>) -> Result<Reply, Status> {
         })
     })
     .await?;
-    Ok(document(200, Notation::Json, &scale_of(ask, &changed)))
+    show_scale(ask, &changed)
+}
+
+fn show_scale(ask: &Ask<'_>, object: &Value) -> Result<Reply, Status> {
+    let scale = scale_of(ask, object);
+    let (form, notation) = negotiate(ask.headers, Endpoint::Object)?;
+    Ok(match form {
+        Form::Table => document(200, notation, &table::of_scale(&scale)),
+        Form::Partial => document(200, notation, &partial(&scale)),
+        Form::Object => document(200, notation, &scale),
+    })
 }
 
 fn set(object: &mut Value, pointer: &str, value: Value) {

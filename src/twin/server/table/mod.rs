@@ -68,6 +68,29 @@ pub fn of(view: &View, objects: &[&Value], meta: &Value, include: &str) -> Resul
     }))
 }
 
+/// The Scale of an object as a table.
+pub fn of_scale(scale: &Value) -> Value {
+    let number = |v: &Value| v.as_i64().unwrap_or(0);
+    let columns = [
+        NAME,
+        ("Desired", "integer", 0),
+        ("Available", "integer", 0),
+        AGE,
+    ];
+    let columns: Vec<Value> = columns.iter().map(column).collect();
+    let cells = json!([
+        scale["metadata"]["name"],
+        number(&scale["spec"]["replicas"]),
+        number(&scale["status"]["replicas"]),
+        time::since(&scale["metadata"]["creationTimestamp"]),
+    ]);
+    json!({
+        "kind": "Table", "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"resourceVersion": scale["metadata"]["resourceVersion"]},
+        "columnDefinitions": columns, "rows": [{"cells": cells, "object": partial(scale)}],
+    })
+}
+
 fn with_kind(view: &View, object: &Value) -> Value {
     let mut whole = object.clone();
     whole["kind"] = view.resource.kind.clone().into();
