@@ -224,14 +224,16 @@ fn with_ancestors(set: &Set) -> Set {
 }
 
 fn shown(entry: &Entry) -> String {
-    let mut text = format!("\"{}\"", entry.manager);
-    if !entry.subresource.is_empty() {
-        text.push_str(&format!(" with subresource \"{}\"", entry.subresource));
-    }
-    if !entry.applies {
-        text.push_str(&format!(" using {}", entry.api_version));
-    }
-    text
+    let place = match entry.subresource.as_str() {
+        "" => String::new(),
+        subresource => format!(" with subresource \"{subresource}\""),
+    };
+    let version = if entry.applies {
+        String::new()
+    } else {
+        format!(" using {}", entry.api_version)
+    };
+    format!("\"{}\"{place}{version}", entry.manager)
 }
 
 fn conflict(conflicts: &[(String, Vec<String>)]) -> Status {

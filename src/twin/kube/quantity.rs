@@ -95,14 +95,12 @@ fn scale(suffix: &str) -> Option<(i128, Family)> {
             Family::Decimal,
         ));
     }
-    match suffix {
-        "m" => Some((1, Family::Decimal)),
-        _ => {
-            let exponent = suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?;
-            let shift = u32::try_from(exponent + 3).ok().filter(|s| *s < 30)?;
-            Some((10_i128.pow(shift), Family::Exponent))
-        }
+    if suffix == "m" {
+        return Some((1, Family::Decimal));
     }
+    let exponent = suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?;
+    let shift = u32::try_from(exponent + 3).ok().filter(|s| *s < 30)?;
+    Some((10_i128.pow(shift), Family::Exponent))
 }
 
 #[cfg(test)]

@@ -116,25 +116,20 @@ impl Store {
 
     /// One object.
     pub fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        let shelves = self.read();
+        let all = self.read();
         let key = (namespace.to_owned(), name.to_owned());
-        shelves
-            .by_resource
-            .get(resource)?
-            .objects
-            .get(&key)
-            .cloned()
+        all.by_resource.get(resource)?.objects.get(&key).cloned()
     }
 
     /// The objects of a resource, in one namespace or (`None`) in all, with the version of the answer.
     pub fn list(&self, resource: &str, namespace: Option<&str>) -> (u64, Listing) {
-        let shelves = self.read();
-        let found = shelves
+        let all = self.read();
+        let found = all
             .by_resource
             .get(resource)
-            .map(|shelf| within(&shelf.objects, namespace))
+            .map(|kept| within(&kept.objects, namespace))
             .unwrap_or_default();
-        (shelves.version, found)
+        (all.version, found)
     }
 
     /// The objects as they were at a version.
@@ -147,17 +142,17 @@ impl Store {
         namespace: Option<&str>,
         version: u64,
     ) -> Result<Listing, Expired> {
-        let shelves = self.read();
-        let Some(shelf) = shelves.by_resource.get(resource) else {
+        let all = self.read();
+        let Some(kept) = all.by_resource.get(resource) else {
             return Ok(Vec::new());
         };
-        if version < shelf.forgotten {
+        if version < kept.forgotten {
             return Err(Expired {
-                oldest: shelf.forgotten,
+                oldest: kept.forgotten,
             });
         }
-        let mut then = shelf.objects.clone();
-        for change in shelf.log.iter().rev().take_while(|c| c.version > version) {
+        let mut then = kept.objects.clone();
+        for change in kept.log.iter().rev().take_while(|c| c.version > version) {
             match &change.before {
                 Some(before) => then.insert(change.key.clone(), Arc::clone(before)),
                 None => then.remove(&change.key),
@@ -171,17 +166,17 @@ impl Store {
     /// # Errors
     /// Some of them have been forgotten.
     pub fn since(&self, resource: &str, version: u64) -> Result<Vec<Change>, Expired> {
-        let shelves = self.read();
-        let Some(shelf) = shelves.by_resource.get(resource) else {
+        let all = self.read();
+        let Some(kept) = all.by_resource.get(resource) else {
             return Ok(Vec::new());
         };
-        if version < shelf.forgotten {
+        if version < kept.forgotten {
             return Err(Expired {
-                oldest: shelf.forgotten,
+                oldest: kept.forgotten,
             });
         }
-        let start = shelf.log.partition_point(|c| c.version <= version);
-        Ok(shelf.log.range(start..).cloned().collect())
+        let start = kept.log.partition_point(|c| c.version <= version);
+        Ok(kept.log.range(start..).cloned().collect())
     }
 
     /// Wakes up on each write; the value is its version.
@@ -191,9 +186,8 @@ impl Store {
 
     /// Wakes up on each write to one resource.
     pub fn changes_of(&self, resource: &str) -> watch::Receiver<u64> {
-        let mut shelves = self.write();
-        shelves
-            .by_resource
+        let mut all = self.write();
+        all.by_resource
             .entry(resource.to_owned())
             .or_insert_with(Shelf::new)
             .changed
@@ -202,12 +196,12 @@ impl Store {
 
     /// Forgets the changes of a resource so far, so that watches and pages from before expire.
     pub fn forget(&self, resource: &str) {
-        let mut shelves = self.write();
-        if let Some(shelf) = shelves.by_resource.get_mut(resource)
-            && let Some(last) = shelf.log.back()
+        let mut all = self.write();
+        if let Some(kept) = all.by_resource.get_mut(resource)
+            && let Some(last) = kept.log.back()
         {
-            shelf.forgotten = last.version;
-            shelf.log.clear();
+            kept.forgotten = last.version;
+            kept.log.clear();
         }
     }
 
@@ -251,28 +245,25 @@ impl Store {
         before: &Arc<Value>,
         mut last: Value,
     ) -> Result<Arc<Value>, Clash> {
-        let mut shelves = self.write();
-        let version = shelves.version + 1;
-        let shelf = shelves
-            .by_resource
-            .get_mut(resource)
-            .ok_or(Clash::Missing)?;
-        match shelf.objects.get(key) {
+        let mut all = self.write();
+        let version = all.version + 1;
+        let kept = all.by_resource.get_mut(resource).ok_or(Clash::Missing)?;
+        match kept.objects.get(key) {
             None => return Err(Clash::Missing),
             Some(now) if Arc::ptr_eq(now, before) => {}
             Some(_) => return Err(Clash::Changed),
         }
         stamp(&mut last, version);
         let last = Arc::new(last);
-        let before = shelf.objects.remove(key);
-        shelf.record(Change {
+        let before = kept.objects.remove(key);
+        kept.record(Change {
             version,
             key: key.clone(),
             before,
             object: Arc::clone(&last),
             deleted: true,
         });
-        shelves.version = version;
+        all.version = version;
         self.changed.send_replace(version);
         Ok(last)
     }
@@ -284,24 +275,24 @@ impl Store {
         mut object: Value,
         check: impl FnOnce(Option<&Arc<Value>>) -> Result<(), Clash>,
     ) -> Result<Arc<Value>, Clash> {
-        let mut shelves = self.write();
-        let version = shelves.version + 1;
-        let shelf = shelves
+        let mut all = self.write();
+        let version = all.version + 1;
+        let kept = all
             .by_resource
             .entry(resource.to_owned())
             .or_insert_with(Shelf::new);
-        check(shelf.objects.get(&key))?;
+        check(kept.objects.get(&key))?;
         stamp(&mut object, version);
         let object = Arc::new(object);
-        let before = shelf.objects.insert(key.clone(), Arc::clone(&object));
-        shelf.record(Change {
+        let before = kept.objects.insert(key.clone(), Arc::clone(&object));
+        kept.record(Change {
             version,
             key,
             before,
             object: Arc::clone(&object),
             deleted: false,
         });
-        shelves.version = version;
+        all.version = version;
         self.changed.send_replace(version);
         Ok(object)
     }

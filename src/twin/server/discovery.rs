@@ -47,12 +47,15 @@ pub struct Group {
     /// Its name; empty for the core group.
     pub name: String,
     /// Its versions with the resources of each.
-    pub versions: Vec<(String, Vec<Arc<Resource>>)>,
+    pub versions: Vec<Served>,
 }
+
+/// A version and its resources.
+pub type Served = (String, Vec<Arc<Resource>>);
 
 /// All groups.
 pub fn groups(kube: &Kube) -> Vec<Group> {
-    let mut by_name: BTreeMap<String, Vec<(String, Vec<Arc<Resource>>)>> = BTreeMap::new();
+    let mut by_name: BTreeMap<String, Vec<Served>> = BTreeMap::new();
     for resource in kube.registry().all() {
         let versions = by_name.entry(resource.group.clone()).or_default();
         for version in &resource.versions {

@@ -303,9 +303,9 @@ fn settle(ask: &Ask<'_>, object: &mut Value, wish: &WriteWish) -> Result<Vec<Str
     };
     let mut unknown = Vec::new();
     if let Some(of) = TYPES.of(&resource.group, &ask.view.version, &resource.kind) {
-        let text = object.to_string();
-        schema::check_types(object, of).map_err(|why| blame(&text, &why))?;
+        schema::check_types(object, of).map_err(|why| blame(&schema::quoted(object, of), &why))?;
         if wish.strictness != Strictness::Ignore {
+            let text = object.to_string();
             unknown = schema::unknown_fields(text.as_bytes(), Some(of));
         }
         schema::normalise(object, of);

@@ -151,13 +151,11 @@ fn add_paths(paths: &mut Map<String, Value>, base: &str, resource: &Resource, ve
 }
 
 fn schema_name(resource: &Resource, version: &str) -> String {
-    match TYPES.of(&resource.group, version, &resource.kind) {
-        Some(of) => full_name(of.name),
-        None => {
-            let reversed: Vec<&str> = resource.group.split('.').rev().collect();
-            format!("{}.{version}.{}", reversed.join("."), resource.kind)
-        }
+    if let Some(of) = TYPES.of(&resource.group, version, &resource.kind) {
+        return full_name(of.name);
     }
+    let reversed: Vec<&str> = resource.group.split('.').rev().collect();
+    format!("{}.{version}.{}", reversed.join("."), resource.kind)
 }
 
 /// `core.v1.Pod` with its package.

@@ -81,9 +81,6 @@ fn access(ask: &Ask<'_>, review: &Value, actor: Actor) -> Result<Value, Status> 
         );
         return Err(Status::invalid("authorization.k8s.io", "", "", &[cause]));
     }
-    fn text<'a>(of: &'a Value, field: &str) -> &'a str {
-        of[field].as_str().unwrap_or_default()
-    }
     let of = if path.is_null() { resource } else { path };
     let wish = Attributes {
         verb: text(of, "verb"),
@@ -96,6 +93,10 @@ fn access(ask: &Ask<'_>, review: &Value, actor: Actor) -> Result<Value, Status> 
     };
     let allowed = rbac::allowed(ask.kube, &actor, &wish);
     Ok(json!({"allowed": allowed}))
+}
+
+fn text<'a>(of: &'a Value, field: &str) -> &'a str {
+    of[field].as_str().unwrap_or_default()
 }
 
 fn rules(ask: &Ask<'_>, review: &Value) -> Value {

@@ -39,18 +39,15 @@ pub struct Dropped;
 /// A fault ends the connection.
 pub async fn serve(app: Arc<App>, request: Request<Incoming>) -> Result<Reply, Dropped> {
     let (parts, body) = request.into_parts();
-    let body = match Limited::new(body, BODY_BYTES).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => {
-            let status = Status::new(
-                413,
-                "RequestEntityTooLarge",
-                format!("Request entity too large: limit is {BODY_BYTES}"),
-            );
-            return Ok(refusal(&status));
-        }
+    let Ok(body) = Limited::new(body, BODY_BYTES).collect().await else {
+        let status = Status::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: limit is {BODY_BYTES}"),
+        );
+        return Ok(refusal(&status));
     };
-    let mut request = Request::from_parts(parts, body);
+    let mut request = Request::from_parts(parts, body.to_bytes());
     let mut reply = match answer(&app, &mut request).await {
         Ok(Answer::Reply(reply)) => reply,
         Ok(Answer::Drop) => return Err(Dropped),
@@ -261,6 +258,11 @@ fn not_found() -> Reply {
     reply::text(404, "404 page not found\n")
 }
 
+/// First parts of the paths that can only be read.
+const KNOWN: &[&str] = &[
+    "api", "apis", "healthz", "livez", "openapi", "readyz", "version",
+];
+
 /// Paths that are not about objects.
 async fn other(app: &Arc<App>, request: &Request<Bytes>, path: &str) -> Result<Reply, Status> {
     let kube = &app.options.kube;
@@ -277,13 +279,10 @@ async fn other(app: &Arc<App>, request: &Request<Bytes>, path: &str) -> Result<R
     let trimmed = path.trim_end_matches('/');
     let parts: Vec<&str> = trimmed.split('/').skip(1).collect();
     let json = |value: &serde_json::Value| document(200, Notation::Json, value);
-    let known = matches!(
-        parts.as_slice(),
-        [] | [
-            "api" | "apis" | "version" | "healthz" | "livez" | "readyz",
-            ..
-        ] | ["openapi", ..]
-    );
+    let known = match parts.first() {
+        None => true,
+        Some(first) => KNOWN.contains(first),
+    };
     if known && !matches!(request.method().as_str(), "GET" | "HEAD") {
         return Err(Status::method_not_allowed());
     }

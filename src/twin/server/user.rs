@@ -62,7 +62,7 @@ pub enum NotImpersonated {
 /// The asker may not, or the headers make no sense.
 pub fn impersonate(
     kube: &Kube,
-    asker: Actor,
+    caller: Actor,
     path: &str,
     headers: &HeaderMap,
 ) -> Result<Actor, NotImpersonated> {
@@ -80,12 +80,12 @@ pub fn impersonate(
     let mut groups = all("impersonate-group");
     if user.is_empty() {
         if groups.is_empty() {
-            return Ok(asker);
+            return Ok(caller);
         }
-        let asked: Vec<String> = groups.iter().map(|g| format!("{{Group  {g}  }}")).collect();
+        let wishes: Vec<String> = groups.iter().map(|g| format!("{{Group  {g}  }}")).collect();
         return Err(NotImpersonated::Senseless(format!(
             "Internal Server Error: \"{path}\": requested [{}] without impersonating a user\n",
-            asked.join(" ")
+            wishes.join(" ")
         )));
     }
     let account = user
@@ -95,9 +95,9 @@ pub fn impersonate(
         Some((namespace, name)) => (namespace, "serviceaccounts", name),
         None => ("", "users", user.as_str()),
     };
-    let mut asked = vec![(namespace, resource, name)];
-    asked.extend(groups.iter().map(|g| ("", "groups", g.as_str())));
-    for (namespace, resource, name) in asked {
+    let mut wishes = vec![(namespace, resource, name)];
+    wishes.extend(groups.iter().map(|g| ("", "groups", g.as_str())));
+    for (namespace, resource, name) in wishes {
         let attributes = Attributes {
             verb: "impersonate",
             group: "",
@@ -107,7 +107,7 @@ pub fn impersonate(
             name,
             path: "",
         };
-        rbac::require(kube, &asker, &attributes).map_err(NotImpersonated::Refused)?;
+        rbac::require(kube, &caller, &attributes).map_err(NotImpersonated::Refused)?;
     }
     if let Some((namespace, _)) = account
         && groups.is_empty()

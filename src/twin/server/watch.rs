@@ -98,7 +98,7 @@ struct Gone;
 impl Watch {
     async fn run(mut self, from: u64, all_first: bool, say_when_current: bool) -> Result<(), Gone> {
         let name = self.view.resource.name();
-        let mut changed = self.kube.changes_of(&name);
+        let mut wake = self.kube.changes_of(&name);
         let mut at = from;
         if all_first {
             let (version, listing) = self.kube.store().list(&name, self.namespace.as_deref());
@@ -113,7 +113,7 @@ impl Watch {
             }
         }
         loop {
-            changed.mark_unchanged();
+            wake.mark_unchanged();
             // Read first: every change up to it is among those that follow.
             let now = self.kube.store().version();
             match self.kube.store().since(&name, at) {
@@ -131,7 +131,7 @@ impl Watch {
             }
             tokio::select! {
                 () = self.send.closed() => return Err(Gone),
-                done = changed.changed() => if done.is_err() { return Ok(()) },
+                done = wake.changed() => if done.is_err() { return Ok(()) },
                 () = tokio::time::sleep(BOOKMARK_EVERY), if self.bookmarks => {
                     self.bookmark(at, false).await?;
                 }

@@ -85,20 +85,14 @@ fn own(name: &str, of: &mut Fields) {
                 }
             }
         }
-        "core.v1.Volume" => {
-            if of.len() <= 1 {
-                set(of, "emptyDir", json!({}));
-            }
-        }
+        "core.v1.Volume" if of.len() <= 1 => set(of, "emptyDir", json!({})),
         "core.v1.SecretVolumeSource"
         | "core.v1.ConfigMapVolumeSource"
         | "core.v1.DownwardAPIVolumeSource"
         | "core.v1.ProjectedVolumeSource" => set(of, "defaultMode", 0o644),
         "core.v1.ServiceAccountTokenProjection" => set(of, "expirationSeconds", 3600),
-        "core.v1.HostPathVolumeSource" => {
-            if is_open(of, "type") {
-                of.insert("type".to_owned(), "".into());
-            }
+        "core.v1.HostPathVolumeSource" if is_open(of, "type") => {
+            of.insert("type".to_owned(), "".into());
         }
         "core.v1.PersistentVolumeClaimSpec" => set(of, "volumeMode", "Filesystem"),
         "core.v1.PersistentVolumeClaimStatus" => set(of, "phase", "Pending"),

@@ -82,6 +82,46 @@ pub fn normalise(value: &mut Value, of: &'static Struct) {
     }
 }
 
+/// A patched object as errors quote it: its own fields by name, those below in the order in which Go
+/// writes them.
+pub fn quoted(value: &Value, of: &'static Struct) -> String {
+    let Value::Object(map) = value else {
+        return value.to_string();
+    };
+    let fields = map.iter().map(|(name, value)| {
+        let kind = of.field(name).map(|f| &f.kind);
+        format!("\"{name}\":{}", in_order(value, kind))
+    });
+    format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+}
+
+fn in_order(value: &Value, kind: Option<&Kind>) -> String {
+    match (kind, value) {
+        (Some(Kind::List(of)), Value::Array(items)) => {
+            let items: Vec<String> = items.iter().map(|i| in_order(i, Some(of))).collect();
+            format!("[{}]", items.join(","))
+        }
+        (Some(kind), Value::Object(map)) => {
+            let Some(of) = kind.fields() else {
+                return value.to_string();
+            };
+            let mut fields: Vec<_> = map
+                .iter()
+                .map(|(name, value)| (of.field(name), name, value))
+                .collect();
+            fields.sort_by_key(|(field, _, _)| field.map(|f| &f.tag));
+            let fields: Vec<String> = fields
+                .into_iter()
+                .map(|(field, name, value)| {
+                    format!("\"{name}\":{}", in_order(value, field.map(|f| &f.kind)))
+                })
+                .collect();
+            format!("{{{}}}", fields.join(","))
+        }
+        (_, value) => value.to_string(),
+    }
+}
+
 /// JSON that keeps order and repetition.
 enum Tree {
     Leaf,
@@ -313,16 +353,18 @@ fn base64(text: &str) -> Result<(), String> {
 fn normalise_kind(value: &mut Value, kind: &Kind) {
     match (kind, &mut *value) {
         (Kind::List(of), Value::Array(items)) => {
-            items.iter_mut().for_each(|item| normalise_kind(item, of));
+            for item in items {
+                normalise_kind(item, of);
+            }
         }
         (Kind::Map(of), Value::Object(map)) => {
-            map.values_mut().for_each(|item| {
+            for item in map.values_mut() {
                 // A null in a map of texts is Go's zero value.
                 if item.is_null() && **of == Kind::String {
                     *item = Value::String(String::new());
                 }
                 normalise_kind(item, of);
-            });
+            }
         }
         (Kind::Quantity, Value::String(text)) => {
             if let Some(canonical) = super::super::quantity::canonical(text) {

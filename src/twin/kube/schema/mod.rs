@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 
 use super::registry::Resource;
 
-pub use decode::{Strictness, check_types, normalise, parse, unknown_fields};
+pub use decode::{Strictness, check_types, normalise, parse, quoted, unknown_fields};
 pub use proto::read as read_proto;
 
 /// All types.

@@ -308,8 +308,8 @@ pub fn job_update(before: &Value, after: &Value) -> Vec<Cause> {
         let path = format!("spec.{field}");
         if field == "template" {
             // The metadata of the internal type is printed inline.
-            let mut shown = format!("{{\"labels\":{}", is["metadata"]["labels"]);
-            shown.push_str(&format!(",\"Spec\":{}}}", is["spec"]));
+            let labels = &is["metadata"]["labels"];
+            let shown = format!("{{\"labels\":{labels},\"Spec\":{}}}", is["spec"]);
             causes.push(Cause::invalid(path, &json!(shown), "field is immutable").unquoted());
         } else {
             causes.push(Cause::invalid(path, is, "field is immutable"));

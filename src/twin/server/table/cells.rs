@@ -14,7 +14,7 @@ pub fn of(kind: &str, object: &Value) -> Vec<Value> {
     let size = |v: &Value| {
         v.as_array()
             .map(Vec::len)
-            .or(v.as_object().map(|m| m.len()))
+            .or(v.as_object().map(serde_json::Map::len))
             .unwrap_or(0)
     };
     let text = |v: &Value, other: &str| -> Value {

@@ -36,22 +36,15 @@ pub fn of(view: &View, objects: &[&Value], meta: &Value, include: &str) -> Resul
         .resource
         .version(&view.version)
         .and_then(|v| v.custom.clone());
-    let (columns, cells): (Vec<Value>, Vec<Vec<Value>>) = match custom {
-        Some(custom) => (
-            custom::columns(&custom),
-            objects.iter().map(|o| custom::cells(&custom, o)).collect(),
-        ),
-        None => {
-            let columns = columns_of(&view.resource.kind);
-            (
-                columns.iter().map(column).collect(),
-                objects
-                    .iter()
-                    .map(|o| cells::of(&view.resource.kind, o))
-                    .collect(),
-            )
-        }
+    let kind = &view.resource.kind;
+    let columns: Vec<Value> = match &custom {
+        Some(custom) => custom::columns(custom),
+        None => columns_of(kind).iter().map(column).collect(),
     };
+    let cells = objects.iter().map(|object| match &custom {
+        Some(custom) => custom::cells(custom, object),
+        None => cells::of(kind, object),
+    });
     let mut rows = Vec::with_capacity(objects.len());
     for (object, cells) in objects.iter().zip(cells) {
         let mut row = json!({"cells": cells, "object": object_of(object)?});

@@ -152,7 +152,8 @@ fn word(pod: &Value) -> String {
                 all.iter()
                     .any(|c| c["type"] == "Ready" && c["status"] == "True")
             });
-            word = if ready { "Running" } else { "NotReady" }.to_owned();
+            let other = if ready { "Running" } else { "NotReady" };
+            other.clone_into(&mut word);
         }
     }
     if pod["metadata"]["deletionTimestamp"].is_string() {
