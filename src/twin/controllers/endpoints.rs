@@ -89,7 +89,7 @@ async fn reconcile(ctx: &Ctx, key: &Key) -> Result<(), Status> {
         gone_is_fine(write_endpoints(kube, &service))?;
     }
     if let Err(status) = write_slice(kube, &service) {
-        create_if_missing(kube, SLICES, &service, status, new_slice(kube, &service)).await?;
+        create_if_missing(kube, SLICES, &service, status, new_slice(&service)).await?;
         gone_is_fine(write_slice(kube, &service))?;
     }
     Ok(())
@@ -128,7 +128,8 @@ fn new_endpoints(service: &Value) -> Value {
     json!({"metadata": {"name": name(service), "labels": labels}})
 }
 
-fn new_slice(kube: &Kube, service: &Value) -> Value {
+/// Empty, as [`new_endpoints`]: what is in it is for [`write_slice`], which cannot overtake a [`withdraw`] as a creation could.
+fn new_slice(service: &Value) -> Value {
     let mut labels = own_labels(service);
     labels["kubernetes.io/service-name"] = name(service).into();
     labels["endpointslice.kubernetes.io/managed-by"] = SLICE_MANAGER.into();
@@ -137,7 +138,7 @@ fn new_slice(kube: &Kube, service: &Value) -> Value {
             "name": slice_name(service), "generateName": format!("{}-", name(service)),
             "labels": labels, "ownerReferences": [controller_ref(service)],
         },
-        "addressType": "IPv4", "endpoints": slice_endpoints(kube, service), "ports": ports(service, &[]),
+        "addressType": "IPv4", "endpoints": [], "ports": ports(service, &[]),
     })
 }
 
