@@ -394,8 +394,8 @@ mod words {
     /// ```rhai
     /// assert(mesh::connect().target().context.starts_with("gke_"), "as asmcli wants it");
     /// ```
-    #[rhai_fn(global, return_raw, pure, volatile)]
-    pub fn target(mesh: &mut Mesh) -> Reply<Map> {
+    #[rhai_fn(global, pure, volatile)]
+    pub fn target(mesh: &mut Mesh) -> Map {
         let kubeconfig = mesh
             .cluster
             .kubeconfig_path()
@@ -407,7 +407,7 @@ mod words {
             "kubeconfig".into(),
             kubeconfig.map_or(Dynamic::UNIT, Dynamic::from),
         );
-        Ok(map)
+        map
     }
 
     /// Check RS305: every proxy is judged, valid, and can talk to every other; no namespace has both
@@ -544,10 +544,9 @@ mod words {
     /// mesh::connect().accept_new_root("example");
     /// assert(true, "recorded when the gate is asked");
     /// ```
-    #[rhai_fn(global, return_raw, pure, volatile)]
-    pub fn accept_new_root(mesh: &mut Mesh, reason: &str) -> Reply<()> {
+    #[rhai_fn(global, pure, volatile)]
+    pub fn accept_new_root(mesh: &mut Mesh, reason: &str) {
         mesh.world.gatekeeper().accept(gate::NEW_ROOT, reason);
-        Ok(())
     }
 }
 
