@@ -97,6 +97,7 @@ const ROWS: &[Row] = &[
     row("batch", &["v1"], "jobs", "Job", &[], "na", STATUS),
     row("coordination.k8s.io", &["v1"], "leases", "Lease", &[], "n", &[]),
     row("discovery.k8s.io", &["v1"], "endpointslices", "EndpointSlice", &[], "n", &[]),
+    row("events.k8s.io", &["v1"], "events", "Event", &["ev"], "n", &[]),
     row(NET, &["v1"], "ingresses", "Ingress", &["ing"], "n", STATUS),
     row(NET, &["v1"], "networkpolicies", "NetworkPolicy", &["netpol"], "n", &[]),
     row("policy", &["v1"], "poddisruptionbudgets", "PodDisruptionBudget", &["pdb"], "n", STATUS),

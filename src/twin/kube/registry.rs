@@ -69,13 +69,27 @@ pub const ALL_VERBS: &[&str] = &[
 ];
 
 impl Resource {
-    /// The name under which it is stored and spoken of: `pods`, `deployments.apps`.
+    /// The name under which it is spoken of, and mostly stored: `pods`, `deployments.apps`.
     pub fn name(&self) -> String {
         if self.group.is_empty() {
             self.plural.clone()
         } else {
             format!("{}.{}", self.plural, self.group)
         }
+    }
+
+    /// The name under which its objects are stored: events are known under two groups, and stored once.
+    pub fn storage_name(&self) -> String {
+        if self.is_second_view() {
+            self.plural.clone()
+        } else {
+            self.name()
+        }
+    }
+
+    /// Whether it shows objects of another resource, and only that.
+    pub fn is_second_view(&self) -> bool {
+        self.built_in && self.group == "events.k8s.io"
     }
 
     /// `v1`, `apps/v1` for a version of it.

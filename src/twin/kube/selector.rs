@@ -382,12 +382,13 @@ impl FieldSelector {
         self.0.iter().map(|(field, _, _)| field.as_str())
     }
 
-    /// The value that a field must have, if it must have one.
-    pub fn required(&self, field: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(f, equal, _)| f == field && *equal)
-            .map(|(_, _, value)| value.as_str())
+    /// The same requirements on fields of other names.
+    pub fn renamed(self, name: impl Fn(&str) -> String) -> FieldSelector {
+        let all = self.0.into_iter();
+        FieldSelector(
+            all.map(|(f, equal, value)| (name(&f), equal, value))
+                .collect(),
+        )
     }
 
     /// Whether an object fulfils all requirements.

@@ -31,6 +31,9 @@ impl View {
 
     /// A stored object in this version.
     pub fn show<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
+        if self.resource.is_second_view() {
+            return Cow::Owned(event_from_core(object, &self.api_version()));
+        }
         if self.stored() {
             return Cow::Borrowed(object);
         }
@@ -52,6 +55,44 @@ impl View {
         }
         object
     }
+}
+
+/// Fields of `events.k8s.io/v1` and of the core group.
+const EVENT_FIELDS: &[(&str, &str)] = &[
+    ("deprecatedCount", "count"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedSource", "source"),
+    ("note", "message"),
+    ("regarding", "involvedObject"),
+    ("reportingController", "reportingComponent"),
+];
+
+/// The name that a field of an event has in the core group.
+pub fn core_field(field: &str) -> String {
+    let (first, rest) = field.split_once('.').unwrap_or((field, ""));
+    let core = EVENT_FIELDS.iter().find(|(new, _)| *new == first);
+    match (core, rest) {
+        (None, _) => field.to_owned(),
+        (Some((_, core)), "") => (*core).to_owned(),
+        (Some((_, core)), rest) => format!("{core}.{rest}"),
+    }
+}
+
+fn event_from_core(event: &Value, api_version: &str) -> Value {
+    let fields = event.as_object().into_iter().flatten();
+    let mut shown: serde_json::Map<String, Value> = fields
+        .map(|(name, value)| {
+            let new = EVENT_FIELDS.iter().find(|(_, core)| core == name);
+            (
+                new.map_or(name.as_str(), |(new, _)| new).to_owned(),
+                value.clone(),
+            )
+        })
+        .collect();
+    shown.insert("apiVersion".to_owned(), api_version.into());
+    shown.entry("eventTime").or_insert(Value::Null);
+    Value::Object(shown)
 }
 
 fn autoscaler_to_v1(object: &mut Value) {

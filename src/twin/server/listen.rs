@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use jiff::Timestamp;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -58,13 +58,24 @@ async fn connection(app: Arc<App>, acceptor: TlsAcceptor, stream: TcpStream) {
     let Ok(tls) = acceptor.accept(stream).await else {
         return;
     };
+    let second = tls.get_ref().1.alpn_protocol() == Some(HTTP_2);
     let service = service_fn(move |request| serve(Arc::clone(&app), request));
+    if second {
+        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(tls), service)
+            .await;
+        return;
+    }
     let _ = hyper::server::conn::http1::Builder::new()
         .half_close(false)
         .serve_connection(TokioIo::new(tls), service)
         .with_upgrades()
         .await;
 }
+
+/// HTTP/2 as TLS names it. kubectl speaks it, and words the end of a watch by it; WebSockets are of
+/// HTTP/1.1.
+const HTTP_2: &[u8] = b"h2";
 
 /// A throw-away CA and the server's certificate by it.
 fn identity() -> Result<(TlsAcceptor, String), ServerError> {
@@ -81,9 +92,10 @@ fn identity() -> Result<(TlsAcceptor, String), ServerError> {
     let key = PrivateKeyDer::from_pem_slice(serving.key.expose_secret().as_bytes())
         .map_err(|e| broken(e.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|b| b.with_no_client_auth().with_single_cert(chain, key))
         .map_err(|e| broken(e.to_string()))?;
+    config.alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
     Ok((TlsAcceptor::from(Arc::new(config)), serving.root))
 }

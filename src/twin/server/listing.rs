@@ -36,6 +36,11 @@ impl Selection {
         for field in fields.fields() {
             selectable(resource, version, field).map_err(Status::bad_request)?;
         }
+        let fields = if resource.is_second_view() {
+            fields.renamed(convert::core_field)
+        } else {
+            fields
+        };
         Ok(Selection { labels, fields })
     }
 
@@ -72,6 +77,15 @@ fn selectable(resource: &Resource, version: &str, field: &str) -> Result<(), Str
         "services" => &["spec.clusterIP", "spec.type"],
         "replicationcontrollers" => &["status.replicas"],
         "jobs.batch" => &["status.successful"],
+        "events.events.k8s.io" => &[
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "reason",
+            "reportingController",
+            "type",
+        ],
         "events" => &[
             "involvedObject.kind",
             "involvedObject.namespace",
@@ -233,7 +247,7 @@ async fn page(
     let limit = usize::try_from(limit).unwrap_or(0);
     let token = query.get("continue");
     let asked = query.get("resourceVersion");
-    let name = resource.name();
+    let name = resource.storage_name();
     let (version, mut items, exact) = if token.is_empty() {
         let (version, items, exact) = snapshot(kube, &name, namespace, query).await?;
         (version, items, exact)
@@ -407,6 +421,6 @@ pub fn selected(
     query: &Query,
 ) -> Result<Vec<Arc<Value>>, Status> {
     let selection = Selection::read(&view.resource, &view.version, query)?;
-    let all = kube.list(&view.resource.name(), namespace);
+    let all = kube.list(&view.resource.storage_name(), namespace);
     Ok(all.into_iter().filter(|o| selection.has(o)).collect())
 }

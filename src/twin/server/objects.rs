@@ -73,7 +73,11 @@ impl Ask<'_> {
     pub fn stored(&self) -> Result<Arc<Value>, Status> {
         let resource = &self.view.resource;
         self.kube
-            .get(&resource.name(), &self.path.namespace, &self.path.name)
+            .get(
+                &resource.storage_name(),
+                &self.path.namespace,
+                &self.path.name,
+            )
             .ok_or_else(|| Status::not_found(resource, &self.path.name))
     }
 
@@ -105,6 +109,9 @@ pub async fn answer(ask: &Ask<'_>) -> Result<Reply, Status> {
     let named = !ask.path.name.is_empty();
     if !ask.view.resource.stored() {
         return Err(Status::method_not_allowed());
+    }
+    if ask.view.resource.is_second_view() && !matches!(ask.method.as_str(), "GET" | "HEAD") {
+        return Err(Status::not_modelled("writing events under events.k8s.io"));
     }
     match (ask.method.as_str(), named) {
         ("GET" | "HEAD", _) if ask.path.watch || (!named && ask.query.is_true("watch")) => {

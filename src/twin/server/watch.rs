@@ -97,7 +97,7 @@ struct Gone;
 
 impl Watch {
     async fn run(mut self, from: u64, all_first: bool, say_when_current: bool) -> Result<(), Gone> {
-        let name = self.view.resource.name();
+        let name = self.view.resource.storage_name();
         let mut wake = self.kube.changes_of(&name);
         let mut at = from;
         if all_first {

@@ -288,22 +288,29 @@ fn endpoint_slice(object: &Value, name: Value, age: Value) -> Vec<Value> {
 }
 
 fn event(event: &Value) -> Vec<Value> {
-    let of = &event["involvedObject"];
-    let first = match event["firstTimestamp"].as_str() {
-        Some(_) => time::since(&event["firstTimestamp"]),
+    // Both groups' names of the fields.
+    let field = |core: &str, new: &str| {
+        let found = event.get(core).or_else(|| event.get(new));
+        found.cloned().unwrap_or_default()
+    };
+    let of = field("involvedObject", "regarding");
+    let (began, ended) = (
+        field("firstTimestamp", "deprecatedFirstTimestamp"),
+        field("lastTimestamp", "deprecatedLastTimestamp"),
+    );
+    let source = field("source", "deprecatedSource");
+    let first = match began.as_str() {
+        Some(_) => time::since(&began),
         None => time::since(&event["eventTime"]),
     };
-    let last = match event["lastTimestamp"].as_str() {
-        Some(_) => time::since(&event["lastTimestamp"]),
+    let last = match ended.as_str() {
+        Some(_) => time::since(&ended),
         None => first.clone(),
     };
-    let source = match (
-        event["source"]["component"].as_str(),
-        event["source"]["host"].as_str(),
-    ) {
+    let source = match (source["component"].as_str(), source["host"].as_str()) {
         (Some(component), Some(host)) => format!("{component}, {host}"),
         (Some(component), None) => component.to_owned(),
-        _ => plain(&event["reportingComponent"]),
+        _ => plain(&field("reportingComponent", "reportingController")),
     };
     vec![
         last.into(),
@@ -317,9 +324,12 @@ fn event(event: &Value) -> Vec<Value> {
         .into(),
         plain(&of["fieldPath"]).into(),
         source.into(),
-        plain(&event["message"]).trim().into(),
+        plain(&field("message", "note")).trim().into(),
         first.into(),
-        event["count"].as_i64().unwrap_or(1).into(),
+        field("count", "deprecatedCount")
+            .as_i64()
+            .unwrap_or(1)
+            .into(),
         event["metadata"]["name"].clone(),
     ]
 }
