@@ -124,6 +124,11 @@ impl Place {
     }
 
     fn add(&mut self, cluster: Cluster, twin: Option<TwinRecord>) {
+        tracing::debug!(
+            context = cluster.context(),
+            server = cluster.server(),
+            "connected"
+        );
         self.targets.push(TargetRecord {
             context: cluster.context().to_owned(),
             server: cluster.server().to_owned(),

@@ -129,6 +129,12 @@ impl Cluster {
             .map_err(|e| Failure::Connect(e.to_string()))?;
         let response = self.shared.client.send(request).await.map_err(lost)?;
         let (parts, body) = response.into_parts();
+        tracing::trace!(
+            method = %call.method,
+            path = call.path,
+            status = parts.status.as_u16(),
+            "answered"
+        );
         let body = body
             .collect()
             .await
