@@ -21,7 +21,10 @@ use std::{ffi::OsString, io, process::ExitCode};
 use clap::Parser as _;
 use tokio::runtime::Runtime;
 
-use crate::{effect::files, engine::Failure};
+use crate::{
+    effect::{files, terminal},
+    engine::Failure,
+};
 use args::{Cli, Command, TwinCommand};
 
 pub use asmcli::{ASMCLI, asmcli};
@@ -75,5 +78,6 @@ fn trace(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(terminal::stderr_colour())
         .init();
 }
