@@ -153,11 +153,12 @@ fn no_step_can_be_left_out_or_swapped_into_an_unsafe_mesh() {
                         &format!("{AFTERWARDS}    summary::end(m, before)"),
                     );
                     assert!(asked.contains("afterwards"));
-                    let ran = rootshift("run variant.rhai --twin=mesh.yaml -o jsonl")
-                        .file("variant.rhai", asked)
-                        .file("retire-variant.rhai", retire)
-                        .file("mesh.yaml", MESH)
-                        .run();
+                    let ran =
+                        rootshift("run variant.rhai --twin=mesh.yaml -o jsonl --set timeout=25")
+                            .file("variant.rhai", asked)
+                            .file("retire-variant.rhai", retire)
+                            .file("mesh.yaml", MESH)
+                            .run();
                     let finished = ran.finished();
                     let outcome = finished["outcome"].as_str().unwrap().to_owned();
                     let failed = finished["handshakes"]["failed"].as_u64().unwrap();
