@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
+use http::Method;
 use jiff::{Timestamp, ToSpan as _, Unit};
 use serde_json::{Map, Value, json};
 
+use super::call::Call;
 use super::door::{Mutation, Outcome, Verb, Written};
 use super::{Cluster, ClusterError, Kind, Object, merge};
 
@@ -76,6 +78,25 @@ impl Cluster {
             why: None,
         })
         .await
+    }
+
+    /// What the server would make of an object that is to be created: defaulted, seen by every
+    /// admission webhook, and not stored. Changes nothing, so no policy is asked.
+    ///
+    /// # Errors
+    /// Those of the server: what a real creation would be refused with, or a webhook that does not
+    /// take dry runs.
+    pub async fn dry_run_create(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        object: Value,
+    ) -> Result<Object, ClusterError> {
+        let (namespace, body) = complete(kind, namespace, object)?;
+        let subject = kind.subject(namespace.as_deref(), None);
+        let path = format!("{}?dryRun=All", kind.path(namespace.as_deref(), None)?);
+        let call = Call::send("dry-run create", subject, Method::POST, path, &body);
+        Ok(kind.object(self.read(&call).await?))
     }
 
     /// Applies a JSON merge patch (RFC 7396): maps are merged, lists replaced, `null` removes.

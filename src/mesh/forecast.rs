@@ -41,7 +41,7 @@ pub struct NoProxy(pub String);
 ///
 /// # Errors
 /// When no webhook matches (the pod would start without a proxy), several do, or the one that does
-/// has no istiod that is Ready.
+/// has no istiod that is Ready or does not answer a dry run with a proxy.
 pub fn injecting<'a>(
     survey: &Survey,
     revisions: &'a [Revision],
@@ -68,11 +68,12 @@ pub fn injecting<'a>(
             Some(revision) if revision.ready == 0 => Err(NoProxy(format!(
                 "new pods of {workload} would not start: no istiod of revision `{name}` is ready"
             ))),
-            Some(revision) if !revision.ca_server => Err(NoProxy(format!(
-                "new pods of {workload} may not start: istiod of revision `{name}` runs without its CA \
-                 server, and then has no serving certificate for its webhook"
-            ))),
-            Some(revision) => Ok(revision),
+            Some(revision) => match &revision.injects {
+                Ok(()) => Ok(revision),
+                Err(reason) => Err(NoProxy(format!(
+                    "new pods of {workload} would not start: {reason}"
+                ))),
+            },
         },
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! A verdict is yes, no, or unknown with a reason, and unknown is never treated as yes.
 
+mod admission;
 pub mod ca;
 pub mod dump;
 pub mod effect;

@@ -15,6 +15,7 @@ mod cluster;
 mod convergence;
 mod interrupt;
 mod kubectl;
+mod lab;
 mod migration;
 mod negative;
 mod order;

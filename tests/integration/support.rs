@@ -22,6 +22,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 
 /// A command to be run.
 pub struct Program {
+    through: Vec<String>,
     args: Vec<String>,
     env: Vec<(String, String)>,
     stdin: Option<String>,
@@ -48,6 +49,7 @@ impl Program {
     /// `rootshift` with these arguments.
     pub fn new<'a>(args: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
+            through: Vec::new(),
             args: args.into_iter().map(str::to_owned).collect(),
             env: Vec::new(),
             stdin: None,
@@ -79,6 +81,12 @@ impl Program {
     /// An environment variable.
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// A command that the program is run by: it is that one's last arguments.
+    pub fn through<'a>(mut self, command: impl IntoIterator<Item = &'a str>) -> Self {
+        self.through = command.into_iter().map(str::to_owned).collect();
         self
     }
 
@@ -151,9 +159,13 @@ impl Program {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rootshift"));
+        let through = self.through.iter().map(String::as_str);
+        let mut words = through
+            .chain([env!("CARGO_BIN_EXE_rootshift")])
+            .chain(self.args.iter().map(String::as_str));
+        let mut command = Command::new(words.next().unwrap());
         command
-            .args(&self.args)
+            .args(words)
             .current_dir(self.dir.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

@@ -144,6 +144,9 @@ pub fn revision_ready(view: &View, name: &str, signer: &str, trusts: &[String]) 
             revision.wanted
         ));
     }
+    if let Err(reason) = &revision.injects {
+        evidence.push(reason.clone());
+    }
     if trusts.len() > 1 {
         if !revision.multi_root {
             evidence.push(format!(

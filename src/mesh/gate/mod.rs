@@ -103,7 +103,7 @@ impl View {
     ) -> Result<Self, MeshError> {
         let cas = ca::find(cluster, given).await?;
         let survey = Survey::take(cluster, &cas, options).await?;
-        let revisions = revision::read_all(cluster, &survey.injection).await?;
+        let revisions = revision::read_all(cluster, &survey.injection, &survey.namespaces).await?;
         Ok(Self {
             survey,
             revisions,

@@ -1,0 +1,7 @@
+//! The same binary and the same scripts on a real control plane and a real mesh (`tests/lab`).
+//!
+//! Each test prints what it counted. Without root, Go or Linux they are skipped.
+
+mod judge;
+mod migration;
+mod rig;

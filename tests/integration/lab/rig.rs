@@ -1,0 +1,182 @@
+//! A real control plane and a real mesh on this machine (`tests/lab`), one at a time.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+use crate::support::{Program, skip};
+
+/// Two cores carry one mesh: its tests take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A lab that is up; it is taken down when this is dropped.
+pub(super) struct Lab {
+    name: String,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// What the applications counted.
+#[derive(Clone, Debug)]
+pub(super) struct Counts(pub(super) Value);
+
+fn home() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab")
+}
+
+/// Where the lab's programs and state are: `lib.sh` says so too.
+fn out() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
+        PathBuf::from,
+    );
+    target.join("lab")
+}
+
+/// Why there can be no lab here.
+fn lacking() -> Option<&'static str> {
+    let root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|o| o.stdout == b"0\n");
+    if !cfg!(target_os = "linux") {
+        Some("the lab needs Linux")
+    } else if !root {
+        Some("the lab needs root")
+    } else if !out().join("built").exists() {
+        Some("the lab is not built (tests/lab/lab build; needs Go and python3)")
+    } else {
+        None
+    }
+}
+
+impl Lab {
+    /// Starts the control plane; `None`, and a visible line, where there can be no lab.
+    #[track_caller]
+    pub(super) fn control_plane() -> Option<Lab> {
+        if let Some(reason) = lacking() {
+            skip(reason);
+            return None;
+        }
+        // A test that failed has taken its lab down all the same.
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let lab = Lab {
+            name: "test".to_owned(),
+            _turn: turn,
+        };
+        println!("{}", lab.script(&["up"]).trim_end());
+        Some(lab)
+    }
+
+    /// Starts the control plane and the mesh; `options` are those of `lab mesh`.
+    #[track_caller]
+    pub(super) fn mesh(options: &str) -> Option<Lab> {
+        let lab = Lab::control_plane()?;
+        let words: Vec<&str> = std::iter::once("mesh")
+            .chain(options.split_whitespace())
+            .collect();
+        println!("{}", lab.script(&words).trim_end());
+        Some(lab)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(home().join("lab"));
+        command
+            .args(args)
+            .env("LAB_NAME", &self.name)
+            .env("CARGO_TARGET_DIR", out().parent().unwrap());
+        command
+    }
+
+    /// One of the lab's own commands, which must succeed; what it printed.
+    #[track_caller]
+    pub(super) fn script(&self, args: &[&str]) -> String {
+        said(args, self.command(args).output().unwrap())
+    }
+
+    /// Runs a command inside.
+    pub(super) fn exec(&self, args: &[&str]) -> Output {
+        let args: Vec<&str> = std::iter::once("exec")
+            .chain(args.iter().copied())
+            .collect();
+        self.command(&args).output().unwrap()
+    }
+
+    /// `kubectl ARGS`, which must succeed; what it printed.
+    #[track_caller]
+    pub(super) fn kubectl(&self, args: &str) -> String {
+        let args: Vec<&str> = std::iter::once("kubectl")
+            .chain(args.split_whitespace())
+            .collect();
+        said(&args, self.exec(&args))
+    }
+
+    /// `kubectl get ARGS -o json`.
+    #[track_caller]
+    pub(super) fn get(&self, args: &str) -> Value {
+        serde_json::from_str(&self.kubectl(&format!("get {args} -o json"))).unwrap()
+    }
+
+    /// `rootshift ARGS`, inside, with the names of both CAs' roots.
+    pub(super) fn rootshift(&self, args: &str) -> Program {
+        let lab = home().join("lab");
+        Program::new(args.split_whitespace())
+            .through([lab.to_str().unwrap(), "exec"])
+            .env("LAB_NAME", &self.name)
+            .env(
+                "CARGO_TARGET_DIR",
+                out().parent().unwrap().to_str().unwrap(),
+            )
+            .arg("--ca")
+            .arg(format!(
+                "MESHCA={}",
+                self.file("pki/meshroot.crt").display()
+            ))
+    }
+
+    /// `rootshift run ARGS` that may change everything.
+    pub(super) fn run(&self, args: &str) -> Program {
+        let context = self.context();
+        self.rootshift(&format!("run {args} -o jsonl --context {context} --yes"))
+    }
+
+    /// The name of the lab's context, which is the mesh's name.
+    pub(super) fn context(&self) -> String {
+        format!("gke_lab-project_us-central1-a_{}", self.name)
+    }
+
+    /// A file of the lab's state.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        out().join("run").join(&self.name).join(name)
+    }
+
+    /// What the applications have counted since the mesh was installed.
+    #[track_caller]
+    pub(super) fn counts(&self) -> Counts {
+        Counts(serde_json::from_str(&self.script(&["counts", "--json"])).unwrap())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // A panic here would hide the one that it comes from.
+        if let Ok(output) = self.command(&["down"]).output()
+            && !output.status.success()
+        {
+            eprintln!("lab down: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+#[track_caller]
+fn said(args: &[&str], output: Output) -> String {
+    assert!(
+        output.status.success(),
+        "{args:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}

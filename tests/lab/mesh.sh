@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# lab mesh [--sidecars native|classic] [--ca-server on|off|served] [--aliases on|off] [--ca self-signed|plug-in] [--no-apps]
+#
+# Installs into a lab that is up: Mesh CA (a pod in namespace meshca), Istio's revision `default`, which
+# signs with Citadel and gives its root alone, and the applications. The revisions of the migration are
+# installed by asmcli, which reads these settings too:
+#
+#   --sidecars   how the injector makes them
+#   --ca-server  istiod's CA server in revisions that sign with Mesh CA: on; off (ENABLE_CA_SERVER=false and
+#                nothing else: it cannot inject); served (off, with a serving certificate from elsewhere)
+#   --aliases    whether each revision lists the other's trust domain as an alias
+#   --ca         whether Citadel makes its own root or is given one (secret cacerts)
+#   --no-apps    the control plane alone
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+
+sidecars=native ca_server=on aliases=on ca=self-signed apps=yes
+while [ $# -gt 0 ]; do
+  case $1 in
+    --sidecars) sidecars=$2; shift ;;
+    --ca-server) ca_server=$2; shift ;;
+    --aliases) aliases=$2; shift ;;
+    --ca) ca=$2; shift ;;
+    --no-apps) apps=no ;;
+    *) die "mesh: unknown option $1" ;;
+  esac
+  shift
+done
+[ -n "$(lab_pid)" ] || die "$LAB_NAME is not up: $here/lab up"
+cat >"$LAB_RUN/settings" <<S
+SIDECARS=$sidecars
+CA_SERVER=$ca_server
+ALIASES=$aliases
+TRUST_DOMAIN=lab-project.svc.id.goog
+S
+. "$LAB_RUN/settings"
+
+inside() { "$here/lab" exec "$@"; }
+apply() { inside kubectl apply --server-side --force-conflicts -f "$1" >/dev/null; }
+base64_of() { base64 -w0 "$LAB_RUN/pki/$1"; }
+
+mesh_ca() {
+  cat <<Y
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Namespace, metadata: {name: meshca}}
+- {apiVersion: v1, kind: ServiceAccount, metadata: {name: meshca, namespace: meshca}}
+- apiVersion: rbac.authorization.k8s.io/v1
+  kind: ClusterRoleBinding
+  metadata: {name: meshca-token-review}
+  roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: system:auth-delegator}
+  subjects: [{kind: ServiceAccount, name: meshca, namespace: meshca}]
+- apiVersion: v1
+  kind: Secret
+  metadata: {name: meshca, namespace: meshca}
+  data:
+    root.crt: $(base64_of meshroot.crt)
+    root.key: $(base64_of meshroot.key)
+    tls.crt: $(base64_of meshtls.crt)
+    tls.key: $(base64_of meshtls.key)
+- apiVersion: v1
+  kind: Service
+  metadata: {name: meshca, namespace: meshca}
+  spec: {selector: {app: meshca}, ports: [{name: grpc-tls, port: 15012}]}
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata: {name: meshca, namespace: meshca}
+  spec:
+    selector: {matchLabels: {app: meshca}}
+    template:
+      metadata: {labels: {app: meshca}}
+      spec:
+        serviceAccountName: meshca
+        containers:
+        - name: ca
+          image: lab/meshca
+          args: ["--trust-domain=$TRUST_DOMAIN"]
+          volumeMounts: [{name: keys, mountPath: /etc/meshca}]
+          readinessProbe: {tcpSocket: {port: 15012}}
+        volumes: [{name: keys, secret: {secretName: meshca}}]
+Y
+}
+
+# A CA for Citadel to plug in: root, intermediate, chain; RSA, as asmcli wants it.
+plug_in_ca() {
+  cd "$LAB_RUN/pki"
+  openssl req -x509 -newkey rsa:2048 -nodes -keyout citadel-root.key -out root-cert.pem -days 3650 \
+    -subj "/O=Lab/CN=Plug-in Root" 2>>../log/openssl.log
+  openssl req -newkey rsa:2048 -nodes -keyout ca-key.pem -out ca.csr -subj "/O=Lab/CN=Plug-in Intermediate" 2>>../log/openssl.log
+  openssl x509 -req -in ca.csr -CA root-cert.pem -CAkey citadel-root.key -CAcreateserial -days 730 -out ca-cert.pem \
+    -extfile <(echo "basicConstraints=critical,CA:TRUE,pathlen:0"; echo "keyUsage=critical,keyCertSign,cRLSign") 2>>../log/openssl.log
+  cat ca-cert.pem root-cert.pem >cert-chain.pem
+  inside kubectl -n istio-system create secret generic cacerts --from-file=ca-cert.pem --from-file=ca-key.pem \
+    --from-file=root-cert.pem --from-file=cert-chain.pem >/dev/null
+  cd "$here"
+}
+
+gateway_certificate() {
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$LAB_RUN/pki/gateway.key" \
+    -out "$LAB_RUN/pki/gateway.csr" -subj /CN=gateway 2>>"$LAB_RUN/log/openssl.log"
+  openssl x509 -req -in "$LAB_RUN/pki/gateway.csr" -CA "$LAB_RUN/pki/web.crt" -CAkey "$LAB_RUN/pki/web.key" -CAcreateserial \
+    -days 365 -out "$LAB_RUN/pki/gateway.crt" \
+    -extfile <(echo "subjectAltName=DNS:istio-ingressgateway.istio-system.svc") 2>>"$LAB_RUN/log/openssl.log"
+  inside kubectl -n istio-system create secret tls gateway-tls --cert "$LAB_RUN/pki/gateway.crt" --key "$LAB_RUN/pki/gateway.key" >/dev/null
+}
+
+manifests=$LAB_RUN/manifests
+mkdir -p "$manifests"
+inside kubectl create namespace istio-system >/dev/null
+[ "$ca" = self-signed ] || plug_in_ca
+mesh_ca >"$manifests/meshca.yaml"
+apply "$manifests/meshca.yaml"
+"$here/istio-default" >"$manifests/default.yaml"
+apply "$manifests/default.yaml"
+gateway_certificate
+inside kubectl -n istio-system rollout status deploy/istiod --timeout=90s >/dev/null
+inside kubectl -n meshca rollout status deploy/meshca --timeout=60s >/dev/null
+if [ "$apps" = yes ]; then
+  "$here/apps.py" >"$manifests/apps.json"
+  inside kubectl apply -f "$manifests/apps.json" >/dev/null
+  inside kubectl wait pods -A --all --for=condition=Ready --timeout=120s >/dev/null
+fi
+echo "mesh is up in $SECONDS s; Mesh CA's root: $LAB_RUN/pki/meshroot.crt"
