@@ -2,6 +2,8 @@
 //!
 //! Each test prints what it counted. Without root, Go or Linux they are skipped.
 
+mod google;
 mod judge;
 mod migration;
+mod negative;
 mod rig;

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Prints the applications of the lab as one List of Kubernetes objects.
 
-apps.py                   all of them, with the ingress gateway
-apps.py --make N          only what no rollout restarts, as its Nth making: Job `batch-N`, Pod `lone-N`
+apps.py --all             all of them, with the ingress gateway
+apps.py --managed         those that a rollout restarts
+apps.py --make N          the others, as their Nth making: Job `batch-N`, Pod `lone-N`
 
 Every workload asks every other one (node/app.go), over a Service of its own: port 8000 keeps
 connections, port 8001 makes a new one for each request. Retries are off and each answer says what the
@@ -25,7 +26,6 @@ MANAGED = [
 ]
 # What no rollout restarts.
 UNMANAGED = [("shop", "batch", "Job", 1), ("pay", "lone", "Pod", 1)]
-WORKLOADS = MANAGED + UNMANAGED
 GATEWAY = "istio-ingressgateway"
 # Requests a second of each pod to each workload over each kind of connection.
 RATE = "1"
@@ -148,8 +148,8 @@ def pod(namespace, name, targets, **env):
     }
 
 
-def workload(namespace, name, kind, replicas, make=1):
-    targets = [f"{ns}/{n}" for ns, n, _, _ in WORKLOADS if (ns, n) != (namespace, name)]
+def workload(namespace, name, kind, replicas, everyone, make=1):
+    targets = [f"{ns}/{n}" for ns, n, _, _ in everyone if (ns, n) != (namespace, name)]
     labels = {"app": name}
     template = {"metadata": {"labels": labels}, "spec": pod(namespace, name, targets)}
     selector = {"matchLabels": labels}
@@ -179,10 +179,10 @@ def account(namespace, name):
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta(name, namespace)}
 
 
-def visitor():
+def visitor(workloads):
     """Who is not in the mesh, and comes in through the gateway."""
     yield account("legacy", "visitor")
-    targets = [f"{ns}/{n}" for ns, n, _, _ in WORKLOADS]
+    targets = [f"{ns}/{n}" for ns, n, _, _ in workloads]
     labels = {"app": "visitor"}
     template = {
         "metadata": {"labels": labels},
@@ -196,7 +196,7 @@ def visitor():
     }
 
 
-def gateway():
+def gateway(workloads):
     labels = {"istio": "ingressgateway", "app": GATEWAY}
     yield account("istio-system", GATEWAY)
     yield {
@@ -264,30 +264,36 @@ def gateway():
             "gateways": ["istio-system/visitors"],
             "http": [
                 {"match": [{"uri": {"prefix": f"/{kind}/{ns}/{name}"}}], **route(ns, name, port)}
-                for ns, name, _, _ in WORKLOADS
+                for ns, name, _, _ in workloads
                 for kind, port in (("kept", 8000), ("fresh", 8001))
             ],
         },
     }
 
 
-def everything():
+def everything(workloads):
     yield from namespaces()
     yield from strict_mtls()
     yield from inbound_log()
-    yield from gateway()
-    for namespace, name, kind, replicas in WORKLOADS:
+    yield from gateway(workloads)
+    for namespace, name, kind, replicas in workloads:
         yield account(namespace, name)
         yield from service(namespace, name)
-        yield workload(namespace, name, kind, replicas)
-    yield from visitor()
+        yield workload(namespace, name, kind, replicas, workloads)
+    yield from visitor(workloads)
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--make", type=int, metavar="N")
-    make = arguments.parse_args().make
-    items = [workload(*w, make=make) for w in UNMANAGED] if make else list(everything())
+    which = arguments.add_mutually_exclusive_group(required=True)
+    which.add_argument("--all", action="store_true")
+    which.add_argument("--managed", action="store_true")
+    which.add_argument("--make", type=int, metavar="N")
+    given = arguments.parse_args()
+    if given.make:
+        items = [workload(*one, everyone=MANAGED + UNMANAGED, make=given.make) for one in UNMANAGED]
+    else:
+        items = list(everything(MANAGED if given.managed else MANAGED + UNMANAGED))
     print(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=1))
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# lab mesh [--sidecars native|classic] [--ca-server on|off|served] [--aliases on|off] [--ca self-signed|plug-in] [--no-apps]
+# lab mesh [--sidecars native|classic] [--ca-server on|off|served] [--aliases on|off] [--ca self-signed|plug-in]
+#          [--apps all|managed|none]
 #
 # Installs into a lab that is up: Mesh CA (a pod in namespace meshca), Istio's revision `default`, which
 # signs with Citadel and gives its root alone, and the applications. The revisions of the migration are
@@ -10,19 +11,19 @@
 #                nothing else: it cannot inject); served (off, with a serving certificate from elsewhere)
 #   --aliases    whether each revision lists the other's trust domain as an alias
 #   --ca         whether Citadel makes its own root or is given one (secret cacerts)
-#   --no-apps    the control plane alone
+#   --apps       all; or only what rollouts restart (no Job, no bare pod); or none
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-sidecars=native ca_server=on aliases=on ca=self-signed apps=yes
+sidecars=native ca_server=on aliases=on ca=self-signed apps=all
 while [ $# -gt 0 ]; do
   case $1 in
     --sidecars) sidecars=$2; shift ;;
     --ca-server) ca_server=$2; shift ;;
     --aliases) aliases=$2; shift ;;
     --ca) ca=$2; shift ;;
-    --no-apps) apps=no ;;
+    --apps) apps=$2; shift ;;
     *) die "mesh: unknown option $1" ;;
   esac
   shift
@@ -112,13 +113,11 @@ inside kubectl create namespace istio-system >/dev/null
 [ "$ca" = self-signed ] || plug_in_ca
 mesh_ca >"$manifests/meshca.yaml"
 apply "$manifests/meshca.yaml"
-"$here/istio-default" >"$manifests/default.yaml"
-apply "$manifests/default.yaml"
+"$here/istio-default" >"$LAB_RUN/log/istioctl.log" 2>&1 || die "istioctl install: $(tail -n 5 "$LAB_RUN/log/istioctl.log")"
 gateway_certificate
-inside kubectl -n istio-system rollout status deploy/istiod --timeout=90s >/dev/null
 inside kubectl -n meshca rollout status deploy/meshca --timeout=60s >/dev/null
-if [ "$apps" = yes ]; then
-  "$here/apps.py" >"$manifests/apps.json"
+if [ "$apps" != none ]; then
+  "$here/apps.py" "--$apps" >"$manifests/apps.json"
   inside kubectl apply -f "$manifests/apps.json" >/dev/null
   inside kubectl wait pods -A --all --for=condition=Ready --timeout=120s >/dev/null
 fi

@@ -109,15 +109,7 @@ fn unmanaged(lab: &Lab) -> Vec<String> {
 /// The migration's restarts without a change of CA: what fails then is not the CA's.
 fn restart_everything(lab: &Lab) {
     for namespace in ["shop", "pay", "istio-system"] {
-        let objects = lab.kubectl(&format!(
-            "get deployments,statefulsets,daemonsets -n {namespace} -o name"
-        ));
-        for object in objects.lines().filter(|o| !o.contains("/istiod")) {
-            lab.kubectl(&format!("rollout restart {object} -n {namespace}"));
-            lab.kubectl(&format!(
-                "rollout status {object} -n {namespace} --timeout=90s"
-            ));
-        }
+        lab.restart(namespace);
     }
     lab.script(&["recreate"]);
     settle(lab);

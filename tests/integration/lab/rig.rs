@@ -141,6 +141,33 @@ impl Lab {
         self.rootshift(&format!("run {args} -o jsonl --context {context} --yes"))
     }
 
+    /// `asmcli ARGS` on this lab, which must succeed.
+    #[track_caller]
+    pub(super) fn asmcli(&self, args: &str) {
+        let scratch = tempfile::tempdir().unwrap();
+        let (kubeconfig, context) = (self.file("kubeconfig"), self.context());
+        let command = format!(
+            "echo y | asmcli {args} --kubeconfig {} --context {context} --output_dir {}/out",
+            kubeconfig.display(),
+            scratch.path().display()
+        );
+        let args = ["bash", "-c", &command];
+        said(&args, self.exec(&args));
+    }
+
+    /// Restarts every workload of a namespace that a rollout restarts, one after the other, but no istiod.
+    #[track_caller]
+    pub(super) fn restart(&self, namespace: &str) {
+        let kinds = "deployments,statefulsets,daemonsets";
+        let objects = self.kubectl(&format!("get {kinds} -n {namespace} -o name"));
+        for object in objects.lines().filter(|o| !o.contains("/istiod")) {
+            self.kubectl(&format!("rollout restart {object} -n {namespace}"));
+            self.kubectl(&format!(
+                "rollout status {object} -n {namespace} --timeout=90s"
+            ));
+        }
+    }
+
     /// The name of the lab's context, which is the mesh's name.
     pub(super) fn context(&self) -> String {
         format!("gke_lab-project_us-central1-a_{}", self.name)
