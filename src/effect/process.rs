@@ -1,17 +1,17 @@
 //! Child processes: an argument vector in, lines as they come, an exit status out.
 //!
-//! No shell is involved: arguments are passed as they are. A child gets no stdin, and runs with the
-//! environment of this process, changed by what the caller says. It is the leader of a process group
-//! of its own: a Ctrl-C at the terminal is this program's to handle, and when the future is dropped
-//! or its time is up, the child is killed with everything it started. It does not log or journal: the
-//! caller is told each line.
+//! No shell is involved: arguments are passed as they are. A child gets no stdin but what the caller
+//! gives as text, and runs with the environment of this process, changed by what the caller says. It
+//! is the leader of a process group of its own: a Ctrl-C at the terminal is this program's to handle,
+//! and when the future is dropped or its time is up, the child is killed with everything it started.
+//! It does not log or journal: the caller is told each line.
 
 use std::{
     collections::BTreeMap, ffi::OsString, io, path::PathBuf, process::Stdio, time::Duration,
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader},
     process::Child,
 };
 
@@ -28,6 +28,8 @@ pub struct Command {
     pub cwd: Option<PathBuf>,
     /// Directory put first on the child's `PATH`.
     pub path_prefix: Option<PathBuf>,
+    /// What it reads from standard input; nothing if absent.
+    pub stdin: Option<String>,
     /// After this long the child is killed.
     pub timeout: Option<Duration>,
 }
@@ -102,7 +104,14 @@ impl Command {
         let mut group = Group::of(&child);
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let (mut stdout, mut stderr) = (String::new(), String::new());
-        let work = async {
+        let stdin = child.stdin.take().zip(self.stdin.as_deref());
+        let feed = async {
+            if let Some((mut pipe, text)) = stdin {
+                // It may end, or close its input, before it has read everything.
+                pipe.write_all(text.as_bytes()).await.ok();
+            }
+        };
+        let read = async {
             let mut out = Lines::new(out);
             let mut err = Lines::new(err);
             while !(out.ended && err.ended) {
@@ -113,6 +122,7 @@ impl Command {
             }
             child.wait().await
         };
+        let work = async { tokio::join!(feed, read).1 };
         let limit = self.timeout.unwrap_or(Duration::MAX);
         let ended = tokio::time::timeout(limit, work).await;
         if matches!(ended, Ok(Ok(_))) {
@@ -150,7 +160,11 @@ impl Command {
         );
         command
             .args(&self.argv[1..])
-            .stdin(Stdio::null())
+            .stdin(
+                self.stdin
+                    .as_ref()
+                    .map_or_else(Stdio::null, |_| Stdio::piped()),
+            )
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
@@ -313,6 +327,18 @@ mod tests {
         let mut c = command(&["true", "hello"]);
         c.path_prefix = Some(dir.path().to_owned());
         assert_eq!(c.run(|_, _| ()).await.unwrap().stdout, "hello\n");
+    }
+
+    #[tokio::test]
+    async fn a_child_reads_what_it_is_given_and_nothing_else() {
+        let mut c = command(&["cat"]);
+        assert_eq!(c.run(|_, _| ()).await.unwrap().stdout, "");
+        c.stdin = Some("y\n".to_owned());
+        assert_eq!(c.run(|_, _| ()).await.unwrap().stdout, "y\n");
+        // More than a pipe holds, to one that does not read it.
+        c.argv = vec!["true".to_owned()];
+        c.stdin = Some("y".repeat(1 << 20));
+        assert_eq!(c.run(|_, _| ()).await.unwrap().code, 0);
     }
 
     #[tokio::test]

@@ -40,13 +40,14 @@ mod words {
     ///
     /// - `argv`: the program and its arguments, as texts; no shell reads them.
     /// - `options`: `env`, a map of variables, where `()` removes one; `timeout`, seconds after which
-    ///   it is killed; `cwd`, the folder it runs in.
+    ///   it is killed; `cwd`, the folder it runs in; `stdin`, the text it reads (without: nothing).
     ///
     /// Throws `environment` if it cannot be started or its time is up.
     ///
     /// ```rhai
     /// let done = shell::run(["sh", "-c", "echo $COLOUR; exit 3"], #{ env: #{ COLOUR: "red" }, timeout: 10 });
     /// assert(done.code == 3 && done.stdout == "red\n", done);
+    /// assert(shell::run(["cat"], #{ stdin: "yes" }).stdout == "yes");
     /// ```
     #[rhai_fn(name = "run", return_raw, volatile)]
     pub fn run_with(ctx: NativeCallContext, argv: Array, options: Map) -> Reply<Map> {
@@ -59,6 +60,7 @@ struct Options {
     env: BTreeMap<String, Option<String>>,
     timeout: Option<std::time::Duration>,
     cwd: Option<PathBuf>,
+    stdin: Option<String>,
 }
 
 fn parse(mut map: Map) -> Reply<Options> {
@@ -67,12 +69,14 @@ fn parse(mut map: Map) -> Reply<Options> {
     struct Plain {
         timeout: Option<f64>,
         cwd: Option<PathBuf>,
+        stdin: Option<String>,
     }
     // Taken out first, because `()` in it means something.
     let env = map.remove("env").unwrap_or(Dynamic::UNIT);
-    let plain: Plain = kit::options("shell::run", map, &["env", "timeout", "cwd"])?;
+    let plain: Plain = kit::options("shell::run", map, &["env", "timeout", "cwd", "stdin"])?;
     let mut options = Options {
         cwd: plain.cwd,
+        stdin: plain.stdin,
         ..Options::default()
     };
     if let Some(seconds) = plain.timeout {
@@ -99,6 +103,7 @@ fn start(ctx: &NativeCallContext, argv: &Array, options: Options) -> Reply<Map> 
         env: options.env,
         cwd: options.cwd,
         path_prefix: world.path_prefix().map(ToOwned::to_owned),
+        stdin: options.stdin,
         timeout: options.timeout,
     };
     let process = world.next_process();
