@@ -23,8 +23,8 @@ fill() {
     text=${text//"$1"/"$2"}
     shift 2
   done
-  if [ "$SIDECARS" = classic ]; then text=${text//NATIVE_SIDECARS/false}; fi
-  text=${text//NATIVE_SIDECARS/true}
+  if [ "$SIDECARS" = classic ]; then text=${text//SIDECARS_ARE_NATIVE/false}; fi
+  text=${text//SIDECARS_ARE_NATIVE/true}
   if [ "$ALIASES" = off ]; then text=$(grep -v trustDomainAliases: <<<"$text"); fi
   # With `served` istiod has no CA server either: see options/istiod-tls.yaml.
   if [ "$CA_SERVER" = on ]; then text=$(grep -v ENABLE_CA_SERVER: <<<"$text"); fi

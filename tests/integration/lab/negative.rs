@@ -33,7 +33,7 @@ fn main(p) {
 const TOO_EARLY: &str = r#"//! Delete the CA secret, restart istiod, restart one Deployment.
 //! mutates: true
 fn main(p) {
-    cluster::delete("secret", "istio-system", "istio-ca-secret");
+    cluster::delete("secret", "istio-system", "istio-ca-secret", #{ ignore_missing: true });
     workload::restart("Deployment", "istio-system", "istiod");
     workload::wait("Deployment", "istio-system", "istiod", #{ timeout: 120 });
     workload::restart("Deployment", "shop", "web");
