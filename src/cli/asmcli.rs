@@ -14,6 +14,7 @@ pub const ASMCLI: &str = "asmcli";
 /// Runs the stand-in with these arguments, the first of which is its own name.
 pub fn asmcli(args: Vec<OsString>) -> ExitCode {
     let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
+    let mut stdin = io::BufReader::new(io::stdin());
     let invocation = Invocation {
         args: args
             .into_iter()
@@ -21,6 +22,7 @@ pub fn asmcli(args: Vec<OsString>) -> ExitCode {
             .map(|arg| arg.to_string_lossy().into_owned())
             .collect(),
         directory: env::current_dir().unwrap_or_default(),
+        stdin: &mut stdin,
         stdout: &mut stdout,
         stderr: &mut stderr,
     };

@@ -115,6 +115,12 @@ impl PrivateKey {
         Ok(self.proves(cert))
     }
 
+    /// Whether it is an RSA key.
+    #[cfg(feature = "twin")]
+    pub(crate) fn is_rsa(&self) -> bool {
+        self.signer.algorithm() == rustls::SignatureAlgorithm::RSA
+    }
+
     /// The key as PEM, in the encoding it was read in.
     pub fn pem(&self) -> SecretString {
         SecretString::from(pem::encode(self.label, self.der.expose_secret()))

@@ -6,8 +6,9 @@
 //! say so and are skipped.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -118,15 +119,19 @@ impl Lab {
         if !asmcli.exists() {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_rootshift"), &asmcli).unwrap();
         }
-        let said = Command::new(&asmcli)
+        let mut child = Command::new(&asmcli)
             .args(["install", "--fleet_id", "twin-project", "--enable_all"])
             .args(["--ca", ca, "--option", option, "--revision_name", revision])
             .arg("--kubeconfig")
             .arg(&self.twin.kubeconfig)
             .arg("--output_dir")
             .arg(&output)
-            .output()
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap();
+        child.stdin.take().unwrap().write_all(b"y\n").unwrap();
+        let said = child.wait_with_output().unwrap();
         let log = String::from_utf8_lossy(&said.stderr);
         assert!(said.status.success(), "{log}");
         output

@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod asmcli;
 mod bad_input;
 mod check_root_cert;
 mod cluster;

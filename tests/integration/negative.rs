@@ -29,7 +29,7 @@ const STRAIGHT: &str = r#"
 fn main(p) {
     let t = mesh::connect().target();
     let ended = shell::run(["asmcli", "install", "--kubeconfig", t.kubeconfig, "--context", t.context, "--fleet_id", "twin-project",
-        "--enable_all", "--ca", "mesh_ca", "--option", "ca-migration-meshca", "--revision_name", "straight", "--output_dir", fs::temp_dir()]);
+        "--enable_all", "--ca", "mesh_ca", "--option", "ca-migration-meshca", "--revision_name", "straight", "--output_dir", fs::temp_dir()], #{ stdin: "y\n" });
     assert(ended.code == 0, ended.stderr);
     cluster::label("namespace", "pay", #{ "istio.io/rev": "straight", "istio-injection": () });
     for w in workload::list("pay") {

@@ -75,6 +75,7 @@ impl Lab {
         let code = asmcli::main(asmcli::Invocation {
             args: words,
             directory: self.dir.path().to_owned(),
+            stdin: &mut "y\n".as_bytes(),
             stdout: &mut stdout,
             stderr: &mut stderr,
         })

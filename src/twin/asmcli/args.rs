@@ -38,8 +38,10 @@ pub(super) struct Args {
     pub(super) only: BTreeSet<&'static str>,
     /// Flags that the real tool has and the stand-in does not act out.
     pub(super) not_modelled: Vec<String>,
-    /// Warnings that the real tool prints while it reads its flags.
-    pub(super) warnings: Vec<String>,
+    /// Lines that the real tool logs while it reads its flags.
+    pub(super) said: Vec<String>,
+    /// An option that says that a gateway in `istio-system` is meant to be there.
+    pub(super) legacy_ingress: bool,
 }
 
 /// Why the command line is refused.
@@ -55,6 +57,16 @@ impl Args {
     /// Whether the namespace may be created.
     pub(super) fn creates_namespace(&self) -> bool {
         self.enable.contains("all") || self.enable.contains("namespace_creation")
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.said.push(format!("[WARNING]: {text}"));
+    }
+
+    /// Whether a flag asks for changes that validation alone may not make; initialising meshconfig
+    /// does not count in the real tool.
+    pub(super) fn enables(&self) -> bool {
+        self.enable.iter().any(|what| *what != "meshconfig_init")
     }
 
     /// Whether certificate files were given: any one of the four is enough.
@@ -150,14 +162,24 @@ fn switch(args: &mut Args, flag: &str, name: &str, short: bool) -> Switch {
         .and_then(|n| ENABLE.iter().find(|known| **known == n));
     match (short, name) {
         (true, "e") => drop(args.enable.insert("all")),
-        (false, "only_validate") => drop(args.only.insert("validate")),
+        (false, "only_validate") => {
+            args.only.insert("validate");
+            args.warn("In version 1.11 the --only_validate flag will be deprecated and ignored.");
+            args.warn("Please use \"asmcli valdiate\" instead.");
+        }
         (false, "only_enable") => drop(args.only.insert("enable")),
         (true, "v") | (false, "verbose" | "use_fleet_api" | "disable_ui" | "use_vpcsc") => {}
         (false, "legacy") => {
-            let text =
-                "The legacy option is no longer supported--continuing with normal installation.";
-            args.warnings.push(text.to_owned());
+            args.warn(
+                "The legacy option is no longer supported--continuing with normal installation.",
+            );
         }
+        (false, "use_managed_cni") => {
+            args.warn(
+                "The managed CNI now defaults to be on--continuing with normal installation.",
+            );
+        }
+        (false, "disable_canonical_service") => args.warn("The disable_canonical_service option is no longer supported. The managed Canonical Service Controller is always provisioned."),
         (false, "managed" | "managed_certificates" | "offline" | "dry_run") => {
             args.not_modelled.push(flag.to_owned());
         }
@@ -186,9 +208,13 @@ fn slot(name: &str, short: bool) -> Option<Slot> {
         (true, "c") | (false, "ca") => |a, v| a.ca = Some(v.to_lowercase()),
         // Mesh CA uses the fleet's pool anyway; the real tool drops this one too.
         (true, "o") | (false, "option") => |a, v| {
-            if v != "hub-meshca" {
-                a.options.push(v);
+            if v == "hub-meshca" {
+                a.said.push("Fleet workload identity pool is used as default for Mesh CA. No need to specify hub-meshca option.".to_owned());
+                return;
             }
+            a.legacy_ingress |=
+                ["legacy-default-ingressgateway", "iap-operator"].contains(&v.as_str());
+            a.options.push(v);
         },
         (false, "co" | "custom_overlay") => |a, v| a.overlays.push(v.into()),
         (false, "ca_cert") => |a, v| a.ca_cert = Some(v.into()),
@@ -199,13 +225,14 @@ fn slot(name: &str, short: bool) -> Option<Slot> {
         (true, "d") | (false, "output_dir" | "working_dir") => |a, v| a.output_dir = Some(v.into()),
         (true, "r") | (false, "revision_name") => |a, v| a.revision = Some(v),
         (false, "platform") => |a, v| a.platform = Some(v.to_lowercase()),
-        (false, "channel") => |a, v| a.channel = Some(v),
+        (false, "channel") => |a, v| {
+            a.channel = Some(v);
+            a.warn("Channel selection will no longer affect version, but revision names and tags will be respected.");
+        },
         (true, "s") | (false, "service_account") => |a, v| a.service_account = Some(v),
         (true, "k") | (false, "key_file") => |a, v| a.key_file = Some(v.into()),
         (true, "m") | (false, "mode") => |a, _| {
-            a.warnings.push(
-                "As of version 1.10 the --mode flag is deprecated and will be ignored.".to_owned(),
-            );
+            a.warn("As of version 1.10 the --mode flag is deprecated and will be ignored.");
         },
         _ => return None,
     };

@@ -89,13 +89,13 @@ pub(super) fn check(
     else {
         return Err(log.fatal("All four certificate options must be present to use a custom cert."));
     };
-    let key = PrivateKey::from_pem(key).map_err(|_| log.fatal(&inconsistent(key_path)))?;
+    let key = PrivateKey::from_pem(key)
+        .ok()
+        .filter(PrivateKey::is_rsa)
+        .ok_or_else(|| log.fatal(&inconsistent(key_path)))?;
     let cert = first(cert).ok_or_else(|| log.fatal(&inconsistent(cert_path)))?;
     first(chain).ok_or_else(|| log.fatal(&inconsistent(chain_path)))?;
     let anchor = first(root).ok_or_else(|| log.fatal(&inconsistent(root_path)))?;
-    if !cert.key_kind().to_string().starts_with("RSA") {
-        return Err(log.fatal(&inconsistent(key_path)));
-    }
     log.info("Checking key matches certificate...");
     if !key.matches(&cert).unwrap_or(false) {
         return Err(log.fatal("Keyfile does not match the given certificate."));

@@ -1,5 +1,6 @@
 //! `asmcli install` and `asmcli validate`, step by step in the real tool's order.
 
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,10 @@ use crate::twin::mesh::manifests::{ISTIO_SYSTEM, RevisionSpec, shared_objects};
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 const STARS: &str = "*****************************";
+const NO_NAMESPACE: &str = "The istio-system namespace doesn't exist.
+Please create the \"istio-system\" and retry, or run the script with the
+'--enable_namespace_creation' flag to allow the script to enable it on your behalf.
+Alternatively, use --enable_all|-e to allow this tool to handle all dependencies.";
 
 /// Flags that passed the checks that need no cluster.
 struct Checked {
@@ -34,42 +39,18 @@ struct Checked {
 pub(super) async fn run(
     args: &Args,
     directory: &Path,
+    stdin: &mut (dyn BufRead + Send),
     log: &mut Log<'_>,
-    validate_only: bool,
 ) -> Result<(), Fatal> {
     let checked = check(args, directory, log)?;
-    let output = workspace(args, directory, log)?;
-    log.info(&format!("using context {}", checked.access.context));
+    let output = workspace(args, &checked, directory, log)?;
     let client = Client::new(checked.access.clone()).map_err(|e| log.fatal(&e))?;
     let request = request(args, &checked, &client, log).await?;
     let params = params(&client, log).await?;
     let operator = package::operator(&params, &request).map_err(|e| log.fatal(&e))?;
     let spec = package::revision(&checked.revision, &params, &operator);
 
-    let namespace = namespace_exists(&client, log).await?;
-    if !namespace && !args.creates_namespace() {
-        log.error("The istio-system namespace doesn't exist.");
-        log.error("Please create the \"istio-system\" and retry, or run the script with the");
-        log.error(
-            "'--enable_namespace_creation' flag to allow the script to enable it on your behalf.",
-        );
-        return Err(Fatal);
-    }
-    if validate_only || args.only.contains("validate") {
-        log.info("Successfully validated all requirements to install ASM.");
-        return Ok(());
-    }
-    if !args.enable.is_empty() {
-        log.info("Leaving out Google Cloud's APIs, IAM roles and fleet registration: there is no Google Cloud behind this cluster.");
-    }
-    if !namespace {
-        log.info("Creating istio-system namespace...");
-        let object =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ISTIO_SYSTEM}});
-        client.apply(&object).await.map_err(|e| log.fatal(&e))?;
-    }
-    if args.only.contains("enable") {
-        log.info("Successfully performed specified --enable actions.");
+    if !validate(args, &client, stdin, log).await? {
         return Ok(());
     }
     log.info("Configuring kpt package...");
@@ -77,6 +58,7 @@ pub(super) async fn run(
     if let Some(custom_ca) = &checked.custom_ca {
         install_certificates(&client, custom_ca, log).await?;
     }
+    label_namespace(&client, &request, log).await?;
     log.info("Installing ASM control plane...");
     for object in shared_objects().iter().chain(&spec.objects()) {
         client.apply(object).await.map_err(|e| log.fatal(&e))?;
@@ -118,14 +100,20 @@ fn check(args: &Args, directory: &Path, log: &mut Log<'_>) -> Result<Checked, Fa
         }
     }
     let custom_ca = certificates::check(args, &ca, directory, log)?;
-    if args.only.contains("enable") && args.enable.is_empty() {
-        return Err(log.fatal("You must specify at least one --enable* flag with --only_enable"));
-    }
-    if args.only.contains("validate") && !args.enable.is_empty() {
+    let Some(access) = access else {
+        return Err(log.fatal_with_usage("Missing one or more required options."));
+    };
+    if args.only.contains("validate") && args.enables() {
         return Err(log.fatal("validation cannot be run with any --enable* flag"));
+    }
+    if args.only.contains("enable") && !args.enables() {
+        return Err(log.fatal("You must specify at least one --enable* flag with --only_enable"));
     }
     if args.service_account.is_some() != args.key_file.is_some() {
         return Err(log.fatal("Service account and key file must be used together."));
+    }
+    if let Some(file) = args.key_file.iter().find(|f| !directory.join(f).is_file()) {
+        return Err(log.fatal(&format!("Couldn't find key file {}.", file.display())));
     }
     let mut overlays = Vec::new();
     for file in &args.overlays {
@@ -166,17 +154,19 @@ fn revision_label(name: &str) -> Result<(), &'static str> {
 }
 
 /// Which cluster: only a kubeconfig can be acted on, since `gcloud` would be needed for the rest.
-fn cluster(args: &Args, directory: &Path, log: &mut Log<'_>) -> Result<Access, Fatal> {
-    let detailed = args.cluster.iter().any(Option::is_some);
-    if detailed && args.kubeconfig.is_some() {
-        return Err(log.fatal("Incompatible arguments. Kubeconfig cannot be used in conjunction with [--cluster_location|--cluster_name|--project_id]."));
+/// Nothing if something is missing, which is fatal only after the CA's flags were checked.
+fn cluster(args: &Args, directory: &Path, log: &mut Log<'_>) -> Result<Option<Access>, Fatal> {
+    let details = args.cluster.iter().flatten().count();
+    if details > 0 && args.kubeconfig.is_some() {
+        return Err(log.fatal_with_usage("Incompatible arguments. Kubeconfig cannot be used in conjunction with [--cluster_location|--cluster_name|--project_id]."));
     }
     let Some(file) = &args.kubeconfig else {
-        if detailed {
-            return Err(log.fatal("the twin's asmcli finds its cluster by --kubeconfig only"));
+        match details {
+            0 => log.warn("At least one of the following is required: 1) --kubeconfig or 2) --cluster_location, --cluster_name, --project_id"),
+            1 | 2 => log.warn("Missing one or more required options for [CLUSTER_LOCATION|CLUSTER_NAME|PROJECT_ID]"),
+            _ => return Err(log.fatal("the twin's asmcli finds its cluster by --kubeconfig only")),
         }
-        log.warn("At least one of the following is required: 1) --kubeconfig or 2) --cluster_location, --cluster_name, --project_id");
-        return Err(log.fatal("Missing one or more required options."));
+        return Ok(None);
     };
     let access = kubeconfig::read(&directory.join(file), args.context.as_deref())
         .map_err(|e| log.fatal(&e))?;
@@ -184,18 +174,15 @@ fn cluster(args: &Args, directory: &Path, log: &mut Log<'_>) -> Result<Access, F
         "Reading cluster information for {}",
         access.context
     ));
-    let name = &access.cluster;
-    if name.name.is_empty() {
-        log.error(&format!(
-            "Unable to find cluster {}/{}.",
-            name.location, access.context
-        ));
-        return Err(log.fatal("Please verify the spelling and try again: a cluster is called gke_PROJECT_LOCATION_NAME."));
-    }
-    Ok(access)
+    Ok(Some(access))
 }
 
-fn workspace(args: &Args, directory: &Path, log: &mut Log<'_>) -> Result<PathBuf, Fatal> {
+fn workspace(
+    args: &Args,
+    checked: &Checked,
+    directory: &Path,
+    log: &mut Log<'_>,
+) -> Result<PathBuf, Fatal> {
     log.info("Setting up necessary files...");
     let Some(wanted) = &args.output_dir else {
         return Err(log.fatal(
@@ -219,16 +206,25 @@ fn workspace(args: &Args, directory: &Path, log: &mut Log<'_>) -> Result<PathBuf
             directory.join(kubeconfig).display()
         ));
     }
+    log.info(&format!("using context {}", checked.access.context));
+    let cluster = &checked.access.cluster;
+    if cluster.name.is_empty() {
+        return Err(log.fatal(&format!(
+            "Unable to find cluster {}/{}.
+Please verify the spelling and try again. To see a list of your clusters, in
+this project, run:
+  gcloud container clusters list --format='value(name,zone)' --project=\"{}\"",
+            cluster.location, cluster.name, cluster.project
+        )));
+    }
     let options = output.join("asm/istio/options");
     for option in &args.options {
         if !package::has_option(option) {
             write_options(&output).map_err(|e| log.fatal(&e))?;
-            log.error(&format!("Couldn't find yaml file {option}."));
-            log.error(&format!(
-                "See directory {} for available options.",
+            return Err(log.fatal(&format!(
+                "Couldn't find yaml file {option}.\nSee directory {} for available options.",
                 options.display()
-            ));
-            return Err(Fatal);
+            )));
         }
     }
     Ok(output)
@@ -292,20 +288,106 @@ async fn params(client: &Client, log: &mut Log<'_>) -> Result<PackageParams, Fat
     serde_json::from_slice(&answer.body).map_err(|e| log.fatal(&format!("/twin/package: {e}")))
 }
 
-async fn namespace_exists(client: &Client, log: &mut Log<'_>) -> Result<bool, Fatal> {
-    log.info("Checking for istio-system namespace...");
-    let answer = client
-        .get("/api/v1/namespaces/istio-system")
-        .await
-        .map_err(|e| log.fatal(&e))?;
+/// What is asked of the cluster; false if that is all that was wanted.
+async fn validate(
+    args: &Args,
+    client: &Client,
+    stdin: &mut (dyn BufRead + Send),
+    log: &mut Log<'_>,
+) -> Result<bool, Fatal> {
+    if !args.enable.is_empty() {
+        log.info("Leaving out Google Cloud's APIs, IAM roles and fleet registration: there is no Google Cloud behind this cluster.");
+    }
+    let only = |what| args.only.contains(what);
+    let path = format!("/api/v1/namespaces/{ISTIO_SYSTEM}");
+    let mut valid = true;
+    if args.creates_namespace() && !only("validate") {
+        log.info("Creating istio-system namespace...");
+        if !exists(client, &path, log).await? {
+            let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ISTIO_SYSTEM}});
+            client.apply(&object).await.map_err(|e| log.fatal(&e))?;
+        }
+    } else if !only("enable") {
+        log.info("Checking for istio-system namespace...");
+        if !exists(client, &path, log).await? {
+            log.error(NO_NAMESPACE);
+            valid = false;
+        }
+    }
+    if !valid && !only("validate") {
+        return Err(Fatal);
+    }
+    if !only("enable") {
+        ingress_gateway(args, client, stdin, log).await?;
+    }
+    if only("validate") {
+        if !valid {
+            log.warn("Please see the errors above.");
+            return Err(Fatal);
+        }
+        log.info("Successfully validated all requirements to install ASM.");
+    } else if only("enable") {
+        log.info("Successfully performed specified --enable actions.");
+    }
+    Ok(args.only.is_empty())
+}
+
+/// Whatever the gateway's revision, and under `apply` as well: a line of standard input decides.
+async fn ingress_gateway(
+    args: &Args,
+    client: &Client,
+    stdin: &mut (dyn BufRead + Send),
+    log: &mut Log<'_>,
+) -> Result<(), Fatal> {
+    let service = format!("/api/v1/namespaces/{ISTIO_SYSTEM}/services/istio-ingressgateway");
+    let deployment =
+        format!("/apis/apps/v1/namespaces/{ISTIO_SYSTEM}/deployments/istio-ingressgateway");
+    if args.legacy_ingress
+        || !(exists(client, &service, log).await? || exists(client, &deployment, log).await?)
+    {
+        return Ok(());
+    }
+    log.warn("We detected an ASM ingress gateway currently running in the cluster that");
+    log.warn("may be disabled if installation continues. If this is not intended, please enter");
+    log.warn("N and re-run the tool with the '--option legacy-default-ingressgateway'.");
+    let mut answer = String::new();
+    // No answer is a no.
+    stdin.read_line(&mut answer).ok();
+    if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+        return Ok(());
+    }
+    Err(log.fatal("Stopping installation at user request."))
+}
+
+async fn exists(client: &Client, path: &str, log: &mut Log<'_>) -> Result<bool, Fatal> {
+    let answer = client.get(path).await.map_err(|e| log.fatal(&e))?;
     match answer.status {
         StatusCode::OK => Ok(true),
         StatusCode::NOT_FOUND => Ok(false),
         status => Err(log.fatal(&format!(
-            "namespace istio-system: {status}: {}",
+            "{path}: {status}: {}",
             answer.json()["message"].as_str().unwrap_or_default()
         ))),
     }
+}
+
+async fn label_namespace(
+    client: &Client,
+    request: &Request,
+    log: &mut Log<'_>,
+) -> Result<(), Fatal> {
+    const LABEL: &str = "topology.istio.io/network";
+    let path = format!("/api/v1/namespaces/{ISTIO_SYSTEM}");
+    let namespace = client.get(&path).await.map_err(|e| log.fatal(&e))?.json();
+    if let Some(network) = namespace["metadata"]["labels"][LABEL].as_str() {
+        log.info(&format!(
+            "{LABEL} is already set to {network} and will NOT be overridden."
+        ));
+        return Ok(());
+    }
+    let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "name": ISTIO_SYSTEM, "labels": {LABEL: format!("{}-default", request.project)}}});
+    client.apply(&object).await.map_err(|e| log.fatal(&e))
 }
 
 /// What the real tool leaves: package, manifests, the Service for validation.
@@ -336,7 +418,7 @@ fn write_package(
     ));
     files.push((
         output.join(".asm_version"),
-        format!("{}\n", package::VERSION),
+        format!("{}\n", super::version()),
     ));
     for (path, text) in &files {
         write_file(path, text).map_err(|e| log.fatal(&e))?;

@@ -40,6 +40,12 @@ impl<'a> Log<'a> {
         self.info(&format!("[ERROR]: {text}"));
     }
 
+    pub(super) fn fatal_with_usage(&mut self, text: &str) -> Fatal {
+        self.error(text);
+        self.plain(&super::usage());
+        Fatal
+    }
+
     pub(super) fn fatal(&mut self, text: &str) -> Fatal {
         self.error(text);
         Fatal

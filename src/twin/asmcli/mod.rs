@@ -6,7 +6,7 @@
 //! server of the kubeconfig, and ends with the real one's exit codes (0, or 2 for any `fatal`). It
 //! also repeats what is bad there: a revision name may be longer than istiod's Service allows, any
 //! one of the four certificate flags selects a custom CA, base names of files become keys of the
-//! secret. Google Cloud itself is not there: what would be done to it is left out and said. No
+//! secret, and with a gateway in `istio-system` it asks on standard input whether to go on. Google Cloud itself is not there: what would be done to it is left out and said. No
 //! `istioctl` is put into the output directory, since there is no real one to put.
 
 mod args;
@@ -17,7 +17,7 @@ mod kubeconfig;
 mod log;
 pub(in crate::twin) mod package;
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
 use args::{Command, Usage};
@@ -29,6 +29,8 @@ pub struct Invocation<'a> {
     pub args: Vec<String>,
     /// Directory that relative paths start from.
     pub directory: PathBuf,
+    /// Where answers come from.
+    pub stdin: &'a mut (dyn BufRead + Send),
     /// Where results go.
     pub stdout: &'a mut (dyn Write + Send),
     /// Where log lines go.
@@ -40,11 +42,12 @@ pub async fn main(invocation: Invocation<'_>) -> i32 {
     let Invocation {
         args,
         directory,
+        stdin,
         stdout,
         stderr,
     } = invocation;
     let mut log = Log::new(stderr);
-    let (command, args) = match args::parse(&args) {
+    let (command, mut args) = match args::parse(&args) {
         Ok(parsed) => parsed,
         Err(Usage::Fatal(text)) => {
             log.error(&text);
@@ -58,14 +61,17 @@ pub async fn main(invocation: Invocation<'_>) -> i32 {
             return 2;
         }
     };
-    for warning in &args.warnings {
-        log.warn(warning);
+    for line in &args.said {
+        log.info(line);
     }
     let done = match command {
         Command::Version => writeln!(stdout, "{}", version()).map_err(|_| Fatal),
         Command::Help => write!(stdout, "{}", usage()).map_err(|_| Fatal),
-        Command::Install => install::run(&args, &directory, &mut log, false).await,
-        Command::Validate => install::run(&args, &directory, &mut log, true).await,
+        Command::Install => install::run(&args, &directory, stdin, &mut log).await,
+        Command::Validate => {
+            args.only.insert("validate");
+            install::run(&args, &directory, stdin, &mut log).await
+        }
     };
     match done {
         Ok(()) => 0,
@@ -114,6 +120,3 @@ FLAGS:
         version()
     )
 }
-
-#[cfg(test)]
-mod tests;

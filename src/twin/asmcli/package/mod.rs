@@ -126,11 +126,14 @@ pub(in crate::twin) fn operator(
     if !citadel {
         // What the real tool computes for Mesh CA; an option's list replaces it.
         let (fleet, project) = (&request.fleet, &request.project);
-        operator["spec"]["meshConfig"]["trustDomainAliases"] = json!([
+        let mut aliases = vec![
             format!("{fleet}.svc.id.goog"),
             format!("{fleet}.hub.id.goog"),
-            format!("{project}.svc.id.goog")
-        ]);
+        ];
+        if fleet != project {
+            aliases.push(format!("{project}.svc.id.goog"));
+        }
+        operator["spec"]["meshConfig"]["trustDomainAliases"] = json!(aliases);
     }
     for layer in &layers {
         check(layer)?;
