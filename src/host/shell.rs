@@ -47,7 +47,8 @@ mod words {
     /// ```rhai
     /// let done = shell::run(["sh", "-c", "echo $COLOUR; exit 3"], #{ env: #{ COLOUR: "red" }, timeout: 10 });
     /// assert(done.code == 3 && done.stdout == "red\n", done);
-    /// assert(shell::run(["cat"], #{ stdin: "yes" }).stdout == "yes");
+    /// let told = shell::run(["cat"], #{ stdin: "yes" });
+    /// assert(told.stdout == "yes", told);
     /// ```
     #[rhai_fn(name = "run", return_raw, volatile)]
     pub fn run_with(ctx: NativeCallContext, argv: Array, options: Map) -> Reply<Map> {
