@@ -3,6 +3,8 @@
 //! Each test prints what it counted. Without root, Go or Linux they are skipped.
 
 mod google;
+mod install;
+mod itself;
 mod judge;
 mod migration;
 mod negative;

@@ -430,7 +430,12 @@ pub fn skip(reason: &str) {
         std::env::var_os("ROOTSHIFT_NO_SKIP").is_none(),
         "this test may not be skipped: {reason}"
     );
-    eprintln!("skipped: {reason}");
+    say(&format!("skipped: {reason}"));
+}
+
+/// Writes a line that is seen although the test passes: the test runner captures only what the macros print.
+pub fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").ok();
 }
 
 fn lines(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {

@@ -1,6 +1,7 @@
 //! Two verdicts on every proxy: the tool's, and one that shares no code with it, made of what
 //! `istioctl proxy-config secret` prints and what OpenSSL says of it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -29,6 +30,8 @@ pub(super) type Verdicts = BTreeMap<String, Verdict>;
 pub(super) struct Judge {
     roots: BTreeMap<&'static str, PathBuf>,
     scratch: tempfile::TempDir,
+    /// What OpenSSL said of a chain and a bundle before: it would say so again.
+    said: RefCell<BTreeMap<(String, String), Verdict>>,
 }
 
 impl Judge {
@@ -49,6 +52,7 @@ impl Judge {
         Judge {
             roots: [("CITADEL", file), ("MESHCA", lab.file("pki/meshroot.crt"))].into(),
             scratch,
+            said: RefCell::default(),
         }
     }
 
@@ -85,7 +89,22 @@ impl Judge {
             "default",
             "/secret/tlsCertificate/certificateChain/inlineBytes",
         );
-        let trusts = certificates(&roots)
+        let key = (chain, roots);
+        if let Some(known) = self.said.borrow().get(&key) {
+            return known.clone();
+        }
+        let verdict = self.ask_openssl(&key.0, &key.1, names);
+        self.said.borrow_mut().insert(key, verdict.clone());
+        verdict
+    }
+
+    fn ask_openssl(
+        &self,
+        chain: &str,
+        roots: &str,
+        names: &BTreeMap<String, &'static str>,
+    ) -> Verdict {
+        let trusts = certificates(roots)
             .map(|one| {
                 let fingerprint = fingerprint(&self.write("root.pem", one));
                 names
@@ -93,8 +112,8 @@ impl Judge {
                     .map_or(fingerprint, |name| (*name).to_owned())
             })
             .collect();
-        let leaf = self.write("leaf.pem", certificates(&chain).next().unwrap());
-        let others: String = certificates(&chain).skip(1).collect();
+        let leaf = self.write("leaf.pem", certificates(chain).next().unwrap());
+        let others: String = certificates(chain).skip(1).collect();
         let others = self.write("chain.pem", &others);
         let signers: Vec<&str> = self
             .roots

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::judge::{Judge, Verdicts, by_the_tool, settle};
 use super::rig::{Counts, Lab};
-use crate::support::Ran;
+use crate::support::{Ran, say};
 
 /// How many verdicts were compared.
 #[derive(Default)]
@@ -47,11 +47,11 @@ fn compare(lab: &Lab, judge: &Judge, moment: &str, compared: &mut Compared) {
     assert!(!ours.is_empty(), "after `{moment}`: no proxy at all");
     compared.moments += 1;
     compared.proxies += ours.len();
-    println!(
+    say(&format!(
         "  {:3} verdicts equal after {moment}: {}",
         ours.len(),
         shown(&ours)
-    );
+    ));
 }
 
 fn shown(verdicts: &Verdicts) -> String {
@@ -153,7 +153,7 @@ fn the_stock_scripts_move_a_real_mesh_without_a_failed_handshake() {
 
     let count = |what| between(&restarted, &end, what);
     let control = between(&start, &restarted, "other");
-    println!(
+    say(&format!(
         "requests {} ok, {} failed for trust, {} failed otherwise ({control} by the same restarts without a change of CA); \
          verdicts of {} proxies at {} moments, all equal",
         count("ok"),
@@ -161,7 +161,7 @@ fn the_stock_scripts_move_a_real_mesh_without_a_failed_handshake() {
         count("other"),
         compared.proxies,
         compared.moments
-    );
+    ));
     assert_eq!(between(&start, &end, "trust"), 0, "{}", end.0["reasons"]);
     assert!(count("other") <= control, "{}", end.0["reasons"]);
     for pair in end.0["pairs"].as_array().unwrap() {

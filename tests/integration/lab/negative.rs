@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::google::check_root_cert;
 use super::judge::settle;
 use super::rig::{Counts, Lab};
-use crate::support::Ran;
+use crate::support::{Ran, say};
 
 /// Straight to Mesh CA: no revision with both roots before, none after.
 const STRAIGHT: &str = r#"//! Move namespace pay to a revision that only Mesh CA signs for and that only its root is trusted in.
@@ -150,13 +150,13 @@ fn straight_to_mesh_ca_is_refused_and_waived_breaks_just_the_pairs_that_were_nam
     let_requests_flow();
     let end = lab.counts();
     let (named, failed) = (named_pairs(&waived, "RS101"), failed_pairs(&start, &end));
-    println!(
+    say(&format!(
         "waived: {} of {} requests failed for trust, between {} pairs; {} were named",
         trust_failures(&end) - trust_failures(&start),
         end.0["requests"],
         failed.len(),
         named.len()
-    );
+    ));
     assert!(
         foreseen.is_subset(&named),
         "the first refusal named {foreseen:?}"
@@ -239,11 +239,11 @@ fn ca_secrets_deleted_too_early_are_refused_and_waived_the_failure_is_seen() {
         end = lab.counts();
         failed = failed_pairs(&start, &end);
     }
-    println!(
+    say(&format!(
         "the CA's secret deleted too early, waived: {} pairs failed within {:.0} s, as named",
         failed.len(),
         begun.elapsed().as_secs_f64()
-    );
+    ));
     assert!(!failed.is_empty());
     assert_eq!(named, failed, "{}", end.0);
 }
@@ -259,10 +259,10 @@ fn root_is_told(lab: &Lab) {
             .unwrap();
         let told = told["data"]["root-cert.pem"].as_str().unwrap();
         if told.trim() == String::from_utf8_lossy(&held).trim() {
-            println!(
+            say(&format!(
                 "the new root was told after {:.1} s",
                 begun.elapsed().as_secs_f64()
-            );
+            ));
             return;
         }
         assert!(begun.elapsed() < Duration::from_secs(90), "never told");
@@ -333,10 +333,10 @@ fn google_s_check_is_green_in_the_mixed_state_and_ours_is_not_and_from_there_the
     settle(&lab);
 
     let green = check_root_cert(&lab);
-    println!(
+    say(&format!(
         "Google's check: {} pods, all `trusts [CITADEL MESHCA]`",
         green.len()
-    );
+    ));
     for (pod, roots) in &green {
         assert_eq!(roots, "CITADEL MESHCA", "{pod}");
     }
@@ -371,12 +371,12 @@ fn google_s_check_is_green_in_the_mixed_state_and_ours_is_not_and_from_there_the
     assert_eq!(done.finished()["outcome"], "done");
     let_requests_flow();
     let end = lab.counts();
-    println!(
+    say(&format!(
         "classic sidecars: {} requests, {} failed for trust, {} failed otherwise",
         end.0["requests"].as_u64().unwrap() - start.0["requests"].as_u64().unwrap(),
         trust_failures(&end) - trust_failures(&start),
         end.0["other"].as_u64().unwrap() - start.0["other"].as_u64().unwrap(),
-    );
+    ));
     assert_eq!(
         trust_failures(&end),
         trust_failures(&start),

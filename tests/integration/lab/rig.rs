@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use crate::support::{Program, skip};
+use crate::support::{Program, say, skip};
 
 /// Two cores carry one mesh: its tests take turns.
 static TURN: Mutex<()> = Mutex::new(());
@@ -14,7 +14,8 @@ static TURN: Mutex<()> = Mutex::new(());
 /// A lab that is up; it is taken down when this is dropped.
 pub(super) struct Lab {
     name: String,
-    _turn: MutexGuard<'static, ()>,
+    /// None for one that stands beside another.
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 /// What the applications counted.
@@ -52,35 +53,43 @@ fn lacking() -> Option<&'static str> {
 }
 
 impl Lab {
-    /// Starts the control plane; `None`, and a visible line, where there can be no lab.
+    /// One that is not up yet; `None`, and a visible line, where there can be no lab.
     #[track_caller]
-    pub(super) fn control_plane() -> Option<Lab> {
+    pub(super) fn none() -> Option<Lab> {
         if let Some(reason) = lacking() {
             skip(reason);
             return None;
         }
         // A test that failed has taken its lab down all the same.
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let lab = Lab {
+        Some(Lab {
             name: "test".to_owned(),
-            _turn: turn,
-        };
-        println!("{}", lab.script(&["up"]).trim_end());
-        Some(lab)
+            _turn: Some(turn),
+        })
+    }
+
+    /// Another one, in the same turn.
+    pub(super) fn beside(&self) -> Lab {
+        Lab {
+            name: format!("{}-2", self.name),
+            _turn: None,
+        }
     }
 
     /// Starts the control plane and the mesh; `options` are those of `lab mesh`.
     #[track_caller]
     pub(super) fn mesh(options: &str) -> Option<Lab> {
-        let lab = Lab::control_plane()?;
+        let lab = Lab::none()?;
+        say(lab.script(&["up"]).trim_end());
         let words: Vec<&str> = std::iter::once("mesh")
             .chain(options.split_whitespace())
             .collect();
-        println!("{}", lab.script(&words).trim_end());
+        say(lab.script(&words).trim_end());
         Some(lab)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// `tests/lab/lab ARGS`.
+    pub(super) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(home().join("lab"));
         command
             .args(args)
@@ -101,6 +110,15 @@ impl Lab {
             .chain(args.iter().copied())
             .collect();
         self.command(&args).output().unwrap()
+    }
+
+    /// What is typed before a program's arguments to run it inside.
+    pub(super) fn inside(&self, program: &str) -> Vec<String> {
+        let name = format!("LAB_NAME={}", self.name);
+        let lab = home().join("lab").display().to_string();
+        ["env", &name, &lab, "exec", program]
+            .map(str::to_owned)
+            .into()
     }
 
     /// `kubectl ARGS`, which must succeed; what it printed.
@@ -191,7 +209,10 @@ impl Drop for Lab {
         if let Ok(output) = self.command(&["down"]).output()
             && !output.status.success()
         {
-            eprintln!("lab down: {}", String::from_utf8_lossy(&output.stderr));
+            say(&format!(
+                "lab down: {}",
+                String::from_utf8_lossy(&output.stderr)
+            ));
         }
     }
 }
