@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::Kube;
 use super::ops::{Target, WriteOptions};
+use super::quota;
+use super::registry::Resource;
 use super::rules;
 use super::schema;
 use super::selector::LabelSelector;
@@ -54,6 +56,7 @@ pub async fn admit_create(
     options: &WriteOptions,
 ) -> Result<Value, Status> {
     let resource = target.resource;
+    require_modelled(resource, &object)?;
     rules::admit(kube, target, &mut object)?;
     let call = Call {
         kube,
@@ -74,7 +77,18 @@ pub async fn admit_create(
         ));
     }
     call.validate(&object).await?;
+    quota::admit(kube, target)?;
     Ok(object)
+}
+
+/// Refuses what would be kept but not obeyed.
+fn require_modelled(resource: &Resource, object: &Value) -> Result<(), Status> {
+    quota::require_modelled(resource, object)?;
+    let conditions = |hook: &Value| hook["matchConditions"].as_array().map_or(0, Vec::len);
+    if hooks(object).iter().any(|hook| conditions(hook) > 0) && resource.built_in {
+        return Err(Status::not_modelled("match conditions of webhooks"));
+    }
+    Ok(())
 }
 
 /// Takes the new state of an object through mutating webhooks.
@@ -88,6 +102,7 @@ pub async fn admit_update(
     mut after: Value,
     options: &WriteOptions,
 ) -> Result<Value, Status> {
+    require_modelled(target.resource, &after)?;
     let old = Some(&**before);
     let call = Call {
         kube,
@@ -262,11 +277,11 @@ impl Call<'_> {
                 .unwrap_or(443),
         };
         let url = format!(
-            "Post \"https://{}.{}.svc:{}{}?timeout={}s\"",
+            "Post \"https://{}.{}.svc:{}/{}?timeout={}s\"",
             service.name,
             service.namespace,
             service.port,
-            service.path,
+            service.path.trim_start_matches('/'),
             hook["timeoutSeconds"].as_i64().unwrap_or(10)
         );
         if self

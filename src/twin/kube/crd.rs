@@ -82,6 +82,11 @@ fn fill_status(crd: &mut Value) {
         .flatten()
         .find(|v| v["storage"] == true)
         .map(|v| v["name"].clone());
+    let mut stored = crd["status"]["storedVersions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    stored.extend(storage.filter(|version| !stored.contains(version)));
     let mut names = crd["spec"]["names"].clone();
     if let (Some(kind), true) = (names["kind"].as_str(), names["listKind"].is_null()) {
         names["listKind"] = format!("{kind}List").into();
@@ -110,7 +115,7 @@ fn fill_status(crd: &mut Value) {
     ]);
     crd["status"] = json!({
         "acceptedNames": names,
-        "storedVersions": storage.into_iter().collect::<Vec<_>>(),
+        "storedVersions": stored,
         "conditions": conditions,
     });
 }

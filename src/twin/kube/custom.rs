@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use regex::Regex;
 use serde_json::Value;
 
-use super::registry::{ALL_VERBS, CustomVersion, Resource, Version};
+use super::registry::{CUSTOM_VERBS, CustomVersion, Resource, Version};
 use super::status::Cause;
 
 /// Removes the fields that the schema does not have; says which.
@@ -63,6 +64,34 @@ fn prune_value(value: &mut Value, schema: &Value, path: &str, unknown: &mut Vec<
     }
 }
 
+/// Fills in the defaults of a schema for what an object leaves open.
+pub fn fill(value: &mut Value, schema: &Value) {
+    match value {
+        Value::Object(map) => {
+            for (name, of) in schema["properties"].as_object().into_iter().flatten() {
+                let open = map
+                    .get(name)
+                    .is_none_or(|v| v.is_null() && of["nullable"] != true);
+                if open && let Some(default) = of.get("default") {
+                    map.insert(name.clone(), default.clone());
+                }
+                if let Some(value) = map.get_mut(name) {
+                    fill(value, of);
+                }
+            }
+            let known = &schema["properties"];
+            for (_, value) in map
+                .iter_mut()
+                .filter(|(name, _)| known[name.as_str()].is_null())
+            {
+                fill(value, &schema["additionalProperties"]);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|i| fill(i, &schema["items"])),
+        _ => {}
+    }
+}
+
 /// What is wrong with the values of a custom resource: types, required fields, enumerations.
 pub fn validate(object: &Value, schema: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
@@ -89,8 +118,7 @@ fn check(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) {
             field: place(),
             reason: "FieldValueTypeInvalid",
             message: format!(
-                "Invalid value: {}: {path} in body must be of type {wanted}: {}",
-                shown(value),
+                "Invalid value: {0}: {path} in body must be of type {wanted}: {0}",
                 quoted_type(value)
             ),
         });
@@ -102,6 +130,7 @@ fn check(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) {
         let known: Vec<&str> = known.iter().filter_map(Value::as_str).collect();
         causes.push(Cause::unsupported(place(), value, &known));
     }
+    limits(value, schema, path, causes);
     match value {
         Value::Object(map) => {
             for name in schema["required"].as_array().into_iter().flatten() {
@@ -140,10 +169,65 @@ fn has_type(value: &Value, wanted: &str) -> bool {
     }
 }
 
-fn shown(value: &Value) -> String {
+/// Bounds of numbers, and of the length of texts and lists.
+fn limits(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let bound = |name: &str| schema[name].as_u64().and_then(|n| usize::try_from(n).ok());
     match value {
-        Value::Object(_) | Value::Array(_) => quoted_type(value),
-        other => other.to_string(),
+        Value::Number(number) => {
+            let is = number.as_f64().unwrap_or(0.0);
+            let beyond = |limit: &str, strict: &str, outside: fn(f64, f64) -> bool| {
+                let at = schema[limit].as_f64()?;
+                let strict = schema[strict] == true;
+                let or_equal = if strict { "" } else { " or equal to" };
+                (outside(is, at) || (strict && (is - at).abs() < f64::EPSILON))
+                    .then(|| (or_equal, schema[limit].clone()))
+            };
+            if let Some((or_equal, limit)) = beyond("minimum", "exclusiveMinimum", |is, at| is < at)
+            {
+                let why = format!("{path} in body should be greater than{or_equal} {limit}");
+                causes.push(Cause::invalid(path, value, why));
+            }
+            if let Some((or_equal, limit)) = beyond("maximum", "exclusiveMaximum", |is, at| is > at)
+            {
+                let why = format!("{path} in body should be less than{or_equal} {limit}");
+                causes.push(Cause::invalid(path, value, why));
+            }
+        }
+        Value::String(text) => {
+            let length = text.chars().count();
+            if let Some(most) = bound("maxLength").filter(|most| length > *most) {
+                causes.push(Cause {
+                    field: path.to_owned(),
+                    reason: "FieldValueTooLong",
+                    message: format!("Too long: may not be more than {most} bytes"),
+                });
+            }
+            if let Some(least) = bound("minLength").filter(|least| length < *least) {
+                let why = format!("{path} in body should be at least {least} chars long");
+                causes.push(Cause::invalid(path, value, why));
+            }
+            if let Some(pattern) = schema["pattern"].as_str()
+                && Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text))
+            {
+                let why = format!("{path} in body should match '{pattern}'");
+                causes.push(Cause::invalid(path, value, why));
+            }
+        }
+        Value::Array(items) => {
+            let length = items.len();
+            if let Some(most) = bound("maxItems").filter(|most| length > *most) {
+                causes.push(Cause {
+                    field: path.to_owned(),
+                    reason: "FieldValueTooMany",
+                    message: format!("Too many: {length}: must have at most {most} items"),
+                });
+            }
+            if let Some(least) = bound("minItems").filter(|least| length < *least) {
+                let why = format!("{path} in body should have at least {least} items");
+                causes.push(Cause::invalid(path, &length.into(), why));
+            }
+        }
+        _ => {}
     }
 }
 
@@ -184,7 +268,7 @@ pub fn resource(crd: &Value) -> Option<Resource> {
             continue;
         }
         let mut subresources = Vec::new();
-        for name in ["scale", "status"] {
+        for name in ["status", "scale"] {
             if !version["subresources"][name].is_null() {
                 subresources.push(name.to_owned());
             }
@@ -221,6 +305,6 @@ pub fn resource(crd: &Value) -> Option<Resource> {
         namespaced: spec["scope"] == "Namespaced",
         versions: versions.into_iter().map(|(_, v)| v).collect(),
         built_in: false,
-        verbs: ALL_VERBS.to_vec(),
+        verbs: CUSTOM_VERBS.to_vec(),
     })
 }

@@ -8,6 +8,15 @@ use super::registry::Resource;
 use super::rules;
 use super::status::Status;
 
+/// Who owns what there was in an object without managers when it is applied for the first time.
+const BEFORE_APPLY: &str = "before-first-apply";
+
+/// The manager of kubectl's server-side apply, which may take over what its client-side apply has written.
+const KUBECTL: &str = "kubectl";
+
+/// Where client-side apply keeps what it applied.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Who is entered for a write.
 #[derive(Clone, Debug)]
 pub struct Manager<'a> {
@@ -96,11 +105,11 @@ pub fn created(object: &mut Value, manager: &Manager<'_>) {
 
 /// Enters the manager of what changed.
 pub fn updated(before: &Value, after: &mut Value, manager: &Manager<'_>) {
-    let known = before["metadata"].get("managedFields").cloned();
-    let cleared = after["metadata"]["managedFields"]
-        .as_array()
-        .is_some_and(|m| m.len() == 1 && m[0] == json!({}));
-    restore(after, if cleared { None } else { known });
+    restore(after, known(before, after, manager));
+    if after["metadata"].get("managedFields").is_none() {
+        // An object that nobody manages stays so until it is applied.
+        return;
+    }
     let (kind, _) = fields::type_of(manager.resource);
     let found = fields::compare(before, after, Type::root(kind.as_ref()));
     let changed = manager.owned(&found.added.union(&found.modified));
@@ -124,6 +133,23 @@ pub fn updated(before: &Value, after: &mut Value, manager: &Manager<'_>) {
         }
     }
     write(after, &entries);
+}
+
+/// The managers that an update starts from: those that it carries itself, unless it is of a subresource or
+/// carries none. It can take them all away, by an empty list or an empty entry.
+fn known(before: &Value, after: &Value, manager: &Manager<'_>) -> Option<Value> {
+    let stored = before["metadata"].get("managedFields").cloned();
+    let Some(carried) = after["metadata"]["managedFields"].as_array() else {
+        return stored;
+    };
+    if !manager.subresource.is_empty() {
+        return stored;
+    }
+    match carried.as_slice() {
+        [] => None,
+        [only] if *only == json!({}) => None,
+        _ => Some(carried.clone().into()),
+    }
 }
 
 /// Whether a write changes nothing but who owns what since when.
@@ -160,6 +186,15 @@ pub fn apply(
     let empty = fields::empty_object(of);
     let before = live.unwrap_or(&empty);
     let mut entries = read(before);
+    if live.is_some() && entries.is_empty() {
+        let own = Manager {
+            name: BEFORE_APPLY,
+            ..manager.clone()
+        };
+        let found = fields::compare(&empty, before, of_object);
+        let set = own.owned(&found.added.union(&found.modified));
+        entries.push(own.entry(false, set));
+    }
     let set = manager.owned(&fields::fields_of(wanted, of_object));
     let mut merged = fields::merge(before, wanted, of_object);
     // What it applied before and does not apply now goes, unless somebody else has it too.
@@ -179,7 +214,7 @@ pub fn apply(
     );
     let found = fields::compare(before, &merged, of_object);
     let changed = manager.owned(&found.added.union(&found.modified));
-    let mut conflicts = Vec::new();
+    let (mut conflicts, mut clash) = (Vec::new(), Set::default());
     for entry in &mut entries {
         if manager.is(entry, true) {
             continue;
@@ -187,10 +222,12 @@ pub fn apply(
         let conflict = entry.set.intersection(&changed);
         if !conflict.is_empty() {
             conflicts.push((shown(entry), conflict.paths()));
+            clash = clash.union(&conflict);
             entry.set = entry.set.difference(&conflict);
         }
         entry.set = entry.set.difference(&found.removed);
     }
+    let force = force || (manager.name == KUBECTL && is_last_applied(before, &clash, of_object));
     if !conflicts.is_empty() && !force {
         return Err(conflict(&conflicts));
     }
@@ -207,6 +244,17 @@ pub fn apply(
     }
     write(&mut merged, &entries);
     Ok(merged)
+}
+
+/// Whether fields are all among those of the last client-side apply: then it was kubectl itself that wrote them.
+fn is_last_applied(object: &Value, fields: &Set, of: Type<'_>) -> bool {
+    let text = object["metadata"]["annotations"][LAST_APPLIED].as_str();
+    let Some(applied) = text.and_then(|t| serde_json::from_str::<Value>(t).ok()) else {
+        return false;
+    };
+    fields
+        .difference(&fields::fields_of(&applied, of))
+        .is_empty()
 }
 
 /// A set with every place above its members, so that what holds them is not taken away.

@@ -14,6 +14,7 @@ pub mod managed;
 pub mod ops;
 pub mod patch;
 mod quantity;
+pub mod quota;
 mod random;
 mod registry;
 mod rules;

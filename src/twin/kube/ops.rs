@@ -71,6 +71,8 @@ impl WriteOptions {
 pub enum Part {
     /// All but the status, where that is a subresource.
     Main,
+    /// The number of replicas, as a Scale tells it.
+    Scale,
     /// The status alone.
     Status,
 }
@@ -80,6 +82,7 @@ impl Part {
     pub fn subresource(self) -> &'static str {
         match self {
             Part::Main => "",
+            Part::Scale => "scale",
             Part::Status => "status",
         }
     }
@@ -288,14 +291,15 @@ pub async fn change(
             applied,
         } = make(&before)?;
         check_version(resource, &before, &after)?;
+        let mut causes = validate::fixed(&before, &after, part);
         rules::prepare_update(resource, &before, &mut after, part);
         rules::prepare_request(resource, &before, &mut after);
-        if part == Part::Main {
+        if part != Part::Status {
             rules::default(resource, &mut after);
             after = admission::admit_update(kube, target, &before, after, options).await?;
         }
         rules::count_generation_of_request(resource, &before, &mut after, part);
-        let causes = validate::update(resource, &before, &after, part);
+        causes.extend(validate::update(resource, &before, &after, part));
         if !causes.is_empty() {
             return Err(Status::invalid(
                 &resource.group,
@@ -304,7 +308,7 @@ pub async fn change(
                 &causes,
             ));
         }
-        if part == Part::Main {
+        if part != Part::Status {
             admission::validate_update(kube, target, &before, &after, options).await?;
         }
         if !applied {

@@ -68,6 +68,18 @@ pub const ALL_VERBS: &[&str] = &[
     "watch",
 ];
 
+/// The same in the order in which they are told of a custom resource.
+pub const CUSTOM_VERBS: &[&str] = &[
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "create",
+    "update",
+    "watch",
+];
+
 impl Resource {
     /// The name under which it is spoken of, and mostly stored: `pods`, `deployments.apps`.
     pub fn name(&self) -> String {

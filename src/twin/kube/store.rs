@@ -81,7 +81,7 @@ impl Shelf {
         Shelf {
             objects: BTreeMap::new(),
             log: VecDeque::new(),
-            forgotten: 0,
+            forgotten: Store::FIRST,
             changed: watch::Sender::new(0),
         }
     }
@@ -98,14 +98,17 @@ impl Shelf {
 }
 
 impl Store {
-    /// An empty store. Versions do not start at zero, which means "any" in a request.
+    /// The version of an empty store. Those before it are of a time that nobody remembers.
+    pub const FIRST: u64 = 100;
+
+    /// An empty store.
     pub fn new() -> Store {
         Store {
             shelves: RwLock::new(Shelves {
-                version: 1,
+                version: Store::FIRST,
                 by_resource: HashMap::new(),
             }),
-            changed: watch::Sender::new(1),
+            changed: watch::Sender::new(Store::FIRST),
         }
     }
 
@@ -167,14 +170,14 @@ impl Store {
     /// Some of them have been forgotten.
     pub fn since(&self, resource: &str, version: u64) -> Result<Vec<Change>, Expired> {
         let all = self.read();
-        let Some(kept) = all.by_resource.get(resource) else {
+        let kept = all.by_resource.get(resource);
+        let oldest = kept.map_or(Store::FIRST, |kept| kept.forgotten);
+        if version < oldest {
+            return Err(Expired { oldest });
+        }
+        let Some(kept) = kept else {
             return Ok(Vec::new());
         };
-        if version < kept.forgotten {
-            return Err(Expired {
-                oldest: kept.forgotten,
-            });
-        }
         let start = kept.log.partition_point(|c| c.version <= version);
         Ok(kept.log.range(start..).cloned().collect())
     }

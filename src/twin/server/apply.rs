@@ -8,6 +8,7 @@ use super::super::kube::schema::{self, TYPES};
 use super::super::kube::{Part, Status};
 use super::body::WriteWish;
 use super::convert::invalid_options;
+use super::escalation;
 use super::objects::Ask;
 use super::reply::Reply;
 
@@ -38,7 +39,9 @@ pub async fn answer(ask: &Ask<'_>, part: Part, wish: &WriteWish) -> Result<Reply
         if part != Part::Main {
             return Err(Status::not_found(resource, target.name));
         }
-        let object = managed::apply(None, &wanted, &manager, force)?;
+        escalation::require(ask, &wanted)?;
+        let mut object = managed::apply(None, &wanted, &manager, force)?;
+        ops::metadata(&mut object).remove("resourceVersion");
         let created = ops::create(ask.kube, target, object, &options).await?;
         return ask.show(201, &created);
     }
@@ -46,6 +49,7 @@ pub async fn answer(ask: &Ask<'_>, part: Part, wish: &WriteWish) -> Result<Reply
     let changed = ops::change(ask.kube, target, part, &options, |before| {
         let shown = ask.view.show(before);
         let mut object = managed::apply(Some(&shown), &wanted, &manager, force)?;
+        escalation::require(ask, &object)?;
         if version.is_null() {
             object["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
         }
@@ -72,6 +76,16 @@ fn configuration(ask: &Ask<'_>) -> Result<Value, Status> {
     };
     let resource = &ask.view.resource;
     let own = ask.view.api_version();
+    let place = wanted["metadata"]["namespace"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    if wanted["apiVersion"].as_str().unwrap_or_default().is_empty() {
+        let kind = wanted["kind"].as_str().unwrap_or_default();
+        return Err(Status::bad_request(format!(
+            "invalid object type: /, Kind={kind}"
+        )));
+    }
     for (field, is) in [
         ("apiVersion", own.as_str()),
         ("kind", resource.kind.as_str()),
@@ -104,11 +118,6 @@ fn configuration(ask: &Ask<'_>) -> Result<Value, Status> {
     }
     if let Some(of) = TYPES.of(&resource.group, &ask.view.version, &resource.kind) {
         let typed = |why: &str| {
-            let place = if resource.namespaced {
-                &ask.path.namespace
-            } else {
-                ""
-            };
             let version = if resource.group.is_empty() {
                 format!("/{own}")
             } else {

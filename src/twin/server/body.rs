@@ -49,7 +49,10 @@ impl WriteWish {
             .unwrap_or("unknown");
         let manager = match query.get("fieldManager") {
             "" => agent,
-            named => named,
+            named => {
+                check_manager(kind, named)?;
+                named
+            }
         };
         Ok(WriteWish {
             dry_run: dry_run(kind, query)?,
@@ -58,6 +61,32 @@ impl WriteWish {
             force: query.has("force").then(|| query.is_true("force")),
         })
     }
+}
+
+/// The longest name of a field manager.
+const MANAGER_BYTES: usize = 128;
+
+fn check_manager(kind: &str, name: &str) -> Result<(), Status> {
+    let field = "fieldManager";
+    let mut causes = Vec::new();
+    if name.len() > MANAGER_BYTES {
+        causes.push(Cause {
+            field: field.to_owned(),
+            reason: "FieldValueTooLong",
+            message: format!("Too long: may not be more than {MANAGER_BYTES} bytes"),
+        });
+    }
+    if let Some((at, sign)) = name.char_indices().find(|(_, c)| c.is_control()) {
+        let why = format!(
+            "invalid character U+{:04X} (at position {at})",
+            u32::from(sign)
+        );
+        causes.push(Cause::invalid(field, &serde_json::json!(name), why));
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid("meta.k8s.io", kind, "", &causes))
 }
 
 /// Whether a request only tries.
@@ -168,6 +197,14 @@ fn typed(
 }
 
 /// The body as JSON: YAML is also read.
+/// The document of a body, in whatever notation it is written.
+///
+/// # Errors
+/// 400 or 415: it cannot be read.
+pub fn document(headers: &HeaderMap, body: &[u8]) -> Result<Value, Status> {
+    schema::parse(&as_json(headers, body)?).map_err(Status::bad_request)
+}
+
 fn as_json(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Status> {
     match content_type(headers) {
         "" | "application/json" => Ok(body.to_vec()),
@@ -214,6 +251,9 @@ fn check_kind(view: &View, value: &Value) -> Result<(), Status> {
     if kind == wanted && version == own {
         return Ok(());
     }
+    if !view.resource.built_in {
+        return Err(of_another_custom_kind(view, value, kind, version, &own));
+    }
     let short = version.rsplit('/').next().unwrap_or(version);
     let group = version.split_once('/').map_or("", |(g, _)| g);
     let why = if TYPES.of(group, short, kind).is_some() {
@@ -230,7 +270,27 @@ fn check_kind(view: &View, value: &Value) -> Result<(), Status> {
     )))
 }
 
+/// What is said to an object that was sent to the wrong custom resource.
+fn of_another_custom_kind(
+    view: &View,
+    value: &Value,
+    kind: &str,
+    version: &str,
+    own: &str,
+) -> Status {
+    if version != own {
+        return Status::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({own})"
+        ));
+    }
+    let wanted = &view.resource.kind;
+    let name = value["metadata"]["name"].as_str().unwrap_or_default();
+    let cause = Cause::invalid("kind", &kind.into(), format!("must be {wanted}"));
+    Status::invalid(&view.resource.group, kind, name, &[cause])
+}
+
 fn unrecognised(kind: &str, why: &str, text: &[u8]) -> Status {
+    let text: &[u8] = if text.is_empty() { b"<empty>" } else { text };
     Status::bad_request(format!(
         "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse \
          error: {why} ({})",

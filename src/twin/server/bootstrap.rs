@@ -24,8 +24,17 @@ pub async fn run(kube: &Kube) -> Result<(), Status> {
     let roles = format!("clusterroles.{GROUP}");
     let bindings = format!("clusterrolebindings.{GROUP}");
     for (name, rules) in roles_of_every_cluster() {
-        let labels = json!({"kubernetes.io/bootstrapping": "rbac-defaults"});
-        let role = json!({"metadata": {"name": name, "labels": labels}, "rules": rules});
+        let mut role = json!({
+            "metadata": {"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}},
+            "rules": rules,
+        });
+        if let Some(target) = aggregated_to(name) {
+            role["metadata"]["labels"][aggregation(target)] = "true".into();
+        }
+        if matches!(name, "admin" | "edit" | "view") {
+            let selected = json!({"matchLabels": {aggregation(name): "true"}});
+            role["aggregationRule"] = json!({"clusterRoleSelectors": [selected]});
+        }
         ensure(kube, &roles, "", role).await?;
     }
     for (name, group) in [
@@ -33,6 +42,10 @@ pub async fn run(kube: &Kube) -> Result<(), Status> {
         ("system:basic-user", "system:authenticated"),
         ("system:discovery", "system:authenticated"),
         ("system:public-info-viewer", "system:authenticated"),
+        (
+            "system:service-account-issuer-discovery",
+            "system:serviceaccounts",
+        ),
     ] {
         let mut subjects = vec![json!({"apiGroup": GROUP, "kind": "Group", "name": group})];
         if name == "system:public-info-viewer" {
@@ -48,6 +61,20 @@ pub async fn run(kube: &Kube) -> Result<(), Status> {
         ensure(kube, &bindings, "", binding).await?;
     }
     Ok(())
+}
+
+/// The label by which a role is part of an aggregated one.
+fn aggregation(target: &str) -> String {
+    format!("{GROUP}/aggregate-to-{target}")
+}
+
+/// Of which aggregated role a role is a part.
+fn aggregated_to(name: &str) -> Option<&str> {
+    match name {
+        "view" => Some("edit"),
+        "edit" => Some("admin"),
+        part => part.strip_prefix("system:aggregate-to-"),
+    }
 }
 
 async fn ensure(kube: &Kube, resource: &str, namespace: &str, object: Value) -> Result<(), Status> {
@@ -127,8 +154,7 @@ fn roles_of_every_cluster() -> Vec<(&'static str, Value)> {
             .iter()
             .map(|(group, resources)| rule(group, resources, &read)),
     );
-    let mut edit = view.clone();
-    edit.push(rule(
+    let mut edit = vec![rule(
         "",
         &[
             "pods/attach",
@@ -139,7 +165,7 @@ fn roles_of_every_cluster() -> Vec<(&'static str, Value)> {
             "services/proxy",
         ],
         &read,
-    ));
+    )];
     edit.push(rule("", &["serviceaccounts"], &["impersonate"]));
     edit.push(rule(
         "",
@@ -189,13 +215,19 @@ fn roles_of_every_cluster() -> Vec<(&'static str, Value)> {
         edit.push(rule(group, &resources, &write));
     }
     edit.push(rule("coordination.k8s.io", &["leases"], &["*"]));
-    let mut admin = edit.clone();
-    admin.push(rule(GROUP, &["rolebindings", "roles"], &["*"]));
-    admin.push(rule(
-        "authorization.k8s.io",
-        &["localsubjectaccessreviews"],
-        &["create"],
-    ));
+    let admin = vec![
+        rule(GROUP, &["rolebindings", "roles"], &["*"]),
+        rule(
+            "authorization.k8s.io",
+            &["localsubjectaccessreviews"],
+            &["create"],
+        ),
+    ];
+    // The aggregated roles are whole from the start.
+    let (whole_edit, whole_admin) = (
+        [edit.clone(), view.clone()].concat(),
+        [admin.clone(), edit.clone(), view.clone()].concat(),
+    );
     vec![
         (
             "cluster-admin",
@@ -204,9 +236,12 @@ fn roles_of_every_cluster() -> Vec<(&'static str, Value)> {
                 {"nonResourceURLs": ["*"], "verbs": ["*"]},
             ]),
         ),
-        ("admin", admin.into()),
-        ("edit", edit.into()),
-        ("view", view.into()),
+        ("admin", whole_admin.into()),
+        ("edit", whole_edit.into()),
+        ("view", view.clone().into()),
+        ("system:aggregate-to-admin", admin.into()),
+        ("system:aggregate-to-edit", edit.into()),
+        ("system:aggregate-to-view", view.into()),
         (
             "system:basic-user",
             json!([
@@ -227,6 +262,13 @@ fn roles_of_every_cluster() -> Vec<(&'static str, Value)> {
             json!([{"verbs": ["get"], "nonResourceURLs": [
                 "/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*",
                 "/readyz", "/version", "/version/",
+            ]}]),
+        ),
+        (
+            "system:service-account-issuer-discovery",
+            json!([{"verbs": ["get"], "nonResourceURLs": [
+                "/.well-known/openid-configuration", "/.well-known/openid-configuration/",
+                "/openid/v1/jwks", "/openid/v1/jwks/",
             ]}]),
         ),
         (

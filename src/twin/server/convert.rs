@@ -34,7 +34,8 @@ impl View {
         if self.resource.is_second_view() {
             return Cow::Owned(event_from_core(object, &self.api_version()));
         }
-        if self.stored() {
+        // An object is stored in the version that was the stored one when it was written.
+        if self.stored() && object["apiVersion"] == self.api_version() {
             return Cow::Borrowed(object);
         }
         let mut shown = object.clone();

@@ -122,7 +122,13 @@ pub fn aggregated(kube: &Kube, core: bool) -> Value {
 }
 
 fn aggregated_resource(resource: &Resource, version: &str) -> Value {
-    let kind = json!({"group": resource.group, "version": version, "kind": resource.kind});
+    // Those of the group that is listed are left empty, except for custom resources.
+    let (group, of) = if resource.built_in {
+        ("", "")
+    } else {
+        (resource.group.as_str(), version)
+    };
+    let kind = json!({"group": group, "version": of, "kind": resource.kind});
     let mut entry = json!({
         "resource": resource.plural,
         "responseKind": kind,
@@ -139,6 +145,8 @@ fn aggregated_resource(resource: &Resource, version: &str) -> Value {
     let subresources: Vec<Value> = subresources(resource, version)
         .map(|name| {
             let (group, version, kind) = kind_of(resource, version, name);
+            let own = resource.built_in && group == resource.group;
+            let (group, version) = if own { ("", "") } else { (group, version) };
             json!({
                 "subresource": name,
                 "responseKind": {"group": group, "version": version, "kind": kind},

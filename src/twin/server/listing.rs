@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::super::kube::selector::{FieldSelector, LabelSelector};
 use super::super::kube::{Key, Kube, Listing, Resource, Status};
 use super::convert::{self, View};
+use super::options;
 use super::path::Query;
 use super::reply::{Form, Notation, Reply, document, partial};
 use super::table;
@@ -138,6 +139,7 @@ pub async fn answer(
     query: &Query,
     (form, notation): (Form, Notation),
 ) -> Result<Reply, Status> {
+    options::check_list(query)?;
     let selection = Selection::read(&view.resource, &view.version, query)?;
     let page = page(kube, &view.resource, namespace, query, &selection).await?;
     let meta = page.metadata();
@@ -252,14 +254,6 @@ async fn page(
         let (version, items, exact) = snapshot(kube, &name, namespace, query).await?;
         (version, items, exact)
     } else {
-        if !query.get("resourceVersionMatch").is_empty() {
-            return Err(convert::invalid_options(
-                "ListOptions",
-                "resourceVersionMatch",
-                "FieldValueForbidden",
-                "Forbidden: resourceVersionMatch is forbidden when continue is provided",
-            ));
-        }
         if !asked.is_empty() {
             return Err(Status::bad_request(
                 "specifying resource version is not allowed when using continue",
@@ -305,15 +299,8 @@ async fn snapshot(
         let (version, items) = kube.store().list(name, namespace);
         return Ok((version, items, false));
     }
-    if !matching.is_empty() && asked.is_empty() {
-        return Err(convert::invalid_options(
-            "ListOptions",
-            "resourceVersionMatch",
-            "FieldValueForbidden",
-            "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
-        ));
-    }
-    let version = convert::version_number(asked)?;
+    let version = convert::version_number(asked)
+        .map_err(|e| Status::bad_request(format!("invalid resource version: {}", e.message)))?;
     wait_for(kube, version).await?;
     if matching == "Exact" {
         let items = kube
@@ -354,7 +341,11 @@ pub async fn wait_for(kube: &Kube, version: u64) -> Result<(), Status> {
     Err(status)
 }
 
-fn number(text: &str) -> Result<i64, Status> {
+/// A whole number; nothing is zero.
+///
+/// # Errors
+/// 400: it is none.
+pub fn number(text: &str) -> Result<i64, Status> {
     if text.is_empty() {
         return Ok(0);
     }

@@ -15,6 +15,7 @@ use super::super::kube::{
 };
 use super::body::{self, WriteWish};
 use super::convert::{View, invalid_options};
+use super::escalation;
 use super::listing;
 use super::path::{Query, ResourcePath};
 use super::reply::{self, Endpoint, Form, Notation, Reply, document, negotiate, partial, warn};
@@ -45,6 +46,11 @@ impl Ask<'_> {
     /// The namespace to look into; `None` for all.
     pub fn scope(&self) -> Option<&str> {
         (!self.path.namespace.is_empty()).then_some(self.path.namespace.as_str())
+    }
+
+    /// Whether the path is about the objects of all namespaces, which can only be read together.
+    fn across_namespaces(&self) -> bool {
+        self.view.resource.namespaced && self.path.namespace.is_empty()
     }
 
     /// The object that the path names.
@@ -117,14 +123,16 @@ pub async fn answer(ask: &Ask<'_>) -> Result<Reply, Status> {
         ("GET" | "HEAD", _) if ask.path.watch || (!named && ask.query.is_true("watch")) => {
             watch(ask)
         }
-        ("GET" | "HEAD", true) if ask.query.is_true("watch") => watch(ask),
         ("GET" | "HEAD", true) => read(ask).await,
         ("GET" | "HEAD", false) => list(ask).await,
         ("POST", false) => create(ask).await,
         ("PUT", true) => update(ask, Part::Main).await,
         ("PATCH", true) => patch(ask, Part::Main).await,
         ("DELETE", true) => remove(ask),
-        ("DELETE", false) if ask.view.resource.verbs.contains(&"deletecollection") => {
+        ("DELETE", false)
+            if ask.view.resource.verbs.contains(&"deletecollection")
+                && !ask.across_namespaces() =>
+        {
             remove_all(ask)
         }
         _ => Err(Status::method_not_allowed()),
@@ -174,6 +182,7 @@ async fn create(ask: &Ask<'_>) -> Result<Reply, Status> {
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
     }
+    escalation::require(ask, &read.object)?;
     let created = ops::create(ask.kube, ask.target(), read.object, &ask.options(&wish)).await?;
     let mut shown = created;
     if wish.dry_run {
@@ -193,6 +202,12 @@ async fn create(ask: &Ask<'_>) -> Result<Reply, Status> {
 pub async fn update(ask: &Ask<'_>, part: Part) -> Result<Reply, Status> {
     let wish = WriteWish::read("UpdateOptions", ask.query, ask.headers)?;
     let read = body::object(&ask.view, ask.headers, ask.body, wish.strictness)?;
+    let mut read = read;
+    let carried = body::document(ask.headers, ask.body)?["metadata"]["managedFields"].take();
+    if carried.as_array().is_some_and(Vec::is_empty) {
+        // An empty list takes all managers away; reading it as its type has left it out.
+        read.object["metadata"]["managedFields"] = json!([{}]);
+    }
     let meta = &read.object["metadata"];
     let name = meta["name"].as_str().unwrap_or_default();
     if name != ask.path.name {
@@ -217,6 +232,7 @@ pub async fn update(ask: &Ask<'_>, part: Part) -> Result<Reply, Status> {
     let exact = meta["resourceVersion"]
         .as_str()
         .is_some_and(|v| !v.is_empty());
+    escalation::require(ask, &read.object)?;
     let updated = ops::change(ask.kube, ask.target(), part, &ask.options(&wish), |_| {
         Ok(Changed {
             object: read.object.clone(),
@@ -270,6 +286,7 @@ pub async fn patch(ask: &Ask<'_>, part: Part) -> Result<Reply, Status> {
                 "the name of the object does not match the name on the URL",
             ));
         }
+        escalation::require(ask, &object)?;
         Ok(Changed {
             object: ask.view.read(object),
             exact,
@@ -407,9 +424,26 @@ pub fn deletion(ask: &Ask<'_>) -> Result<Deletion, Status> {
     let options = if ask.body.is_empty() {
         Value::Null
     } else {
-        schema::parse(ask.body).map_err(Status::bad_request)?
+        delete_options(ask.body)?
     };
     from_options(&options, ask.query)
+}
+
+fn delete_options(body: &[u8]) -> Result<Value, Status> {
+    let options = schema::parse(body).map_err(|why| {
+        Status::internal(format!(
+            "couldn't get version/kind; json parse error: {why}"
+        ))
+    })?;
+    let text = |field: &str| options[field].as_str().unwrap_or_default();
+    if !matches!(text("kind"), "" | "DeleteOptions") {
+        return Err(Status::internal(format!(
+            "no kind \"{}\" is registered for version \"{}\" in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
+            text("kind"),
+            text("apiVersion")
+        )));
+    }
+    Ok(options)
 }
 
 /// Reads `DeleteOptions`.
@@ -459,9 +493,13 @@ pub fn from_options(options: &Value, query: &Query) -> Result<Deletion, Status> 
             ));
         }
     };
-    let grace = options["gracePeriodSeconds"]
-        .as_i64()
-        .or_else(|| query.get("gracePeriodSeconds").parse().ok());
+    let grace = match options["gracePeriodSeconds"].as_i64() {
+        Some(seconds) => Some(seconds),
+        None if query.has("gracePeriodSeconds") => {
+            Some(listing::number(query.get("gracePeriodSeconds"))?)
+        }
+        None => None,
+    };
     let text = |v: &Value| v.as_str().map(str::to_owned);
     let in_body = options["dryRun"].as_array().is_some_and(|d| !d.is_empty());
     Ok(Deletion {

@@ -1,5 +1,7 @@
 //! Who may do what: Roles, ClusterRoles and their bindings, evaluated on each request.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::super::kube::{Actor, Kube, Status};
@@ -72,11 +74,12 @@ pub fn require(kube: &Kube, actor: &Actor, wish: &Attributes<'_>) -> Result<(), 
         403,
         "Forbidden",
         format!(
-            "{object} is forbidden: User \"{}\" cannot {} resource \"{}\" in API group \"{}\" {place}",
+            "{object} is forbidden: User \"{}\" cannot {} resource \"{}\" in API group \"{}\" {place}{}",
             actor.user,
             wish.verb,
             wish.whole_resource(),
-            wish.group
+            wish.group,
+            lost_roles(kube, actor, wish.namespace)
         ),
     );
     let mut details = serde_json::Map::new();
@@ -103,30 +106,52 @@ pub fn allowed(kube: &Kube, actor: &Actor, wish: &Attributes<'_>) -> bool {
 
 /// All rules that hold for someone, in a namespace or (empty) in the cluster.
 pub fn rules_of(kube: &Kube, actor: &Actor, namespace: &str) -> Vec<Value> {
-    let mut rules = Vec::new();
+    roles_of(kube, actor, namespace)
+        .into_iter()
+        .flatten()
+        .flat_map(|role| role["rules"].as_array().cloned().unwrap_or_default())
+        .collect()
+}
+
+/// The roles that someone is bound to; of one that is not there, what is said of it.
+fn roles_of(kube: &Kube, actor: &Actor, namespace: &str) -> Vec<Result<Arc<Value>, String>> {
+    let mut roles = Vec::new();
     for binding in kube.list(&format!("clusterrolebindings.{GROUP}"), None) {
         if binds(&binding, actor, "") {
-            rules.extend(role_rules(kube, &binding["roleRef"], ""));
+            roles.push(role(kube, &binding["roleRef"], ""));
         }
     }
     if !namespace.is_empty() {
         for binding in kube.list(&format!("rolebindings.{GROUP}"), Some(namespace)) {
             if binds(&binding, actor, namespace) {
-                rules.extend(role_rules(kube, &binding["roleRef"], namespace));
+                roles.push(role(kube, &binding["roleRef"], namespace));
             }
         }
     }
-    rules
+    roles
 }
 
-fn role_rules(kube: &Kube, reference: &Value, namespace: &str) -> Vec<Value> {
+fn role(kube: &Kube, reference: &Value, namespace: &str) -> Result<Arc<Value>, String> {
     let name = reference["name"].as_str().unwrap_or_default();
-    let role = match reference["kind"].as_str() {
-        Some("ClusterRole") => kube.get(&format!("clusterroles.{GROUP}"), "", name),
-        _ => kube.get(&format!("roles.{GROUP}"), namespace, name),
+    let (kind, found) = match reference["kind"].as_str() {
+        Some("ClusterRole") => (
+            "clusterrole",
+            kube.get(&format!("clusterroles.{GROUP}"), "", name),
+        ),
+        _ => ("role", kube.get(&format!("roles.{GROUP}"), namespace, name)),
     };
-    role.and_then(|r| r["rules"].as_array().cloned())
-        .unwrap_or_default()
+    found.ok_or_else(|| format!("{kind}.{GROUP} \"{name}\" not found"))
+}
+
+/// A refusal names the roles that are bound and not there.
+fn lost_roles(kube: &Kube, actor: &Actor, namespace: &str) -> String {
+    let roles = roles_of(kube, actor, namespace);
+    let lost: Vec<String> = roles.into_iter().filter_map(Result::err).collect();
+    match lost.as_slice() {
+        [] => String::new(),
+        [one] => format!(": RBAC: {one}"),
+        many => format!(": RBAC: [{}]", many.join(", ")),
+    }
 }
 
 fn binds(binding: &Value, actor: &Actor, namespace: &str) -> bool {

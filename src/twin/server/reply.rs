@@ -54,33 +54,65 @@ pub fn negotiate(headers: &HeaderMap, endpoint: Endpoint) -> Result<(Form, Notat
         .get(ACCEPT)
         .and_then(|v| v.to_str().ok())
         .unwrap_or("*/*");
+    let mut served = false;
     for range in accept.split(',') {
         let mut parts = range.split(';').map(str::trim);
         let notation = match parts.next().unwrap_or_default() {
-            "application/json" | "application/*" | "*/*" | "" => Notation::Json,
-            "application/yaml" if endpoint != Endpoint::Watch => Notation::Yaml,
+            "application/json" | "application/*" | "*/*" | "" => Some(Notation::Json),
+            "application/yaml" => Some(Notation::Yaml),
+            PROTOBUF => None,
             _ => continue,
         };
-        let wanted = parts.find_map(|p| p.strip_prefix("as="));
-        match (wanted, endpoint) {
-            (None, _) => return Ok((Form::Object, notation)),
-            (Some("Table"), _) => return Ok((Form::Table, notation)),
-            (Some("PartialObjectMetadata"), Endpoint::Object | Endpoint::Watch)
-            | (Some("PartialObjectMetadataList"), Endpoint::List) => {
-                return Ok((Form::Partial, notation));
-            }
-            _ => {}
+        served = true;
+        let Some(notation) =
+            notation.filter(|n| *n == Notation::Json || endpoint != Endpoint::Watch)
+        else {
+            continue;
+        };
+        let parameters: Vec<&str> = parts.collect();
+        if let Some(form) = form(&parameters, endpoint) {
+            return Ok((form, notation));
         }
     }
-    let mut status = Status::new(
-        406,
-        "NotAcceptable",
-        "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
-         application/vnd.kubernetes.protobuf, application/json;stream=watch, \
-         application/vnd.kubernetes.protobuf;stream=watch",
-    );
+    Err(not_acceptable(served, endpoint))
+}
+
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+/// The form that the parameters of a media type ask for, if there is such a form.
+fn form(parameters: &[&str], endpoint: Endpoint) -> Option<Form> {
+    let value = |name: &str| parameters.iter().find_map(|p| p.strip_prefix(name));
+    let Some(wanted) = value("as=") else {
+        return Some(Form::Object);
+    };
+    if value("g=") != Some("meta.k8s.io") || !matches!(value("v="), Some("v1" | "v1beta1")) {
+        return None;
+    }
+    match (wanted, endpoint) {
+        ("Table", _) => Some(Form::Table),
+        ("PartialObjectMetadata", Endpoint::Object | Endpoint::Watch)
+        | ("PartialObjectMetadataList", Endpoint::List) => Some(Form::Partial),
+        _ => None,
+    }
+}
+
+/// 406: of a type that is not served at all, or of one that is not served in the form that is asked for.
+fn not_acceptable(served: bool, endpoint: Endpoint) -> Status {
+    const TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+    const STREAMS: &str =
+        ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+    if served {
+        let message = format!("only the following media types are accepted: {TYPES}");
+        return Status::new(406, "NotAcceptable", message);
+    }
+    let streams = match endpoint {
+        Endpoint::Object => "",
+        Endpoint::List | Endpoint::Watch => STREAMS,
+    };
+    let message = format!("406: Not Acceptable\n\nAvailable representations: {TYPES}{streams}");
+    let mut status = Status::new(406, "NotAcceptable", message);
     status.details = Some(serde_json::json!({}));
-    Err(status)
+    status
 }
 
 /// An answer of JSON text.
@@ -102,6 +134,13 @@ pub fn document(code: u16, notation: Notation, value: &impl serde::Serialize) ->
 /// An answer of plain text.
 pub fn text(code: u16, text: &str) -> Reply {
     with_type(code, "text/plain; charset=utf-8", text.as_bytes().to_vec())
+}
+
+/// An answer with nothing in it.
+pub fn empty(code: u16) -> Reply {
+    let mut reply = http::Response::new(full(Vec::new()));
+    *reply.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
+    reply
 }
 
 /// An answer with a body of any type.

@@ -156,9 +156,7 @@ fn reason_of(code: u16) -> Option<&'static str> {
 fn verb(method: &Method, path: &ResourcePath, query: &Query) -> &'static str {
     let named = !path.name.is_empty();
     match method.as_str() {
-        "GET" | "HEAD" if path.watch || (query.is_true("watch") && path.subresource.is_empty()) => {
-            "watch"
-        }
+        "GET" | "HEAD" if path.watch || (!named && query.is_true("watch")) => "watch",
         "GET" | "HEAD" if named => "get",
         "GET" | "HEAD" => "list",
         "POST" => "create",
@@ -247,11 +245,16 @@ async fn resource(
     if !ask.view.resource.stored() {
         return review::answer(&ask);
     }
-    if path.subresource.is_empty() {
-        objects::answer(&ask).await
+    let mut reply = if path.subresource.is_empty() {
+        objects::answer(&ask).await?
     } else {
-        subresources::answer(&ask).await
+        subresources::answer(&ask).await?
+    };
+    if ask.view.resource.name() == "endpoints" {
+        let warning = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+        reply::warn(&mut reply, &[warning.to_owned()]);
     }
+    Ok(reply)
 }
 
 fn not_found() -> Reply {
@@ -311,10 +314,9 @@ async fn other(app: &Arc<App>, request: &Request<Bytes>, path: &str) -> Result<R
         }
         ["healthz" | "livez" | "readyz", ..] => reply::text(200, "ok"),
         ["openapi", "v2"] => openapi::second_version(request.headers())?,
-        ["openapi", "v3"] => json(&openapi::index(kube)),
-        ["openapi", "v3", rest @ ..] => {
-            openapi::document(kube, &rest.join("/")).map_or_else(not_found, |d| json(&d))
-        }
+        ["openapi", "v3"] => reply::text(200, &openapi::index(kube).to_string()),
+        ["openapi", "v3", rest @ ..] => openapi::document(kube, &rest.join("/"))
+            .map_or_else(|| reply::empty(404), |document| json(&document)),
         ["version"] => json(&discovery::version()),
         ["metrics"] => return Err(Status::not_modelled("metrics")),
         _ => not_found(),

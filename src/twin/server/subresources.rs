@@ -9,7 +9,7 @@ use super::super::kube::schema::{self, TYPES};
 use super::super::kube::{Cause, Part, Status, delete};
 use super::body::{self, WriteWish};
 use super::objects::{self, Ask};
-use super::reply::{Endpoint, Form, Notation, Reply, document, negotiate, partial};
+use super::reply::{self, Endpoint, Form, Notation, Reply, document, negotiate, partial};
 use super::table;
 
 /// Answers a request about a subresource, port-forward apart.
@@ -40,10 +40,7 @@ pub async fn answer(ask: &Ask<'_>) -> Result<Reply, Status> {
         ("finalize", "PUT") => finalize(ask),
         ("log", "GET") => log(ask),
         ("token", "POST") => token(ask),
-        ("attach" | "exec", "GET" | "POST") => {
-            ask.stored()?;
-            Err(Status::not_modelled("exec and attach"))
-        }
+        ("attach" | "exec", "GET" | "POST") => exec(ask),
         ("ephemeralcontainers" | "proxy" | "resize", _) => Err(Status::not_modelled(&format!(
             "the subresource {subresource}"
         ))),
@@ -162,7 +159,7 @@ async fn scale(ask: &Ask<'_>) -> Result<Reply, Status> {
     };
     let of = TYPES.get("autoscaling.v1.Scale");
     let options = ask.options(&wish);
-    let changed = ops::change(ask.kube, ask.target(), Part::Main, &options, |before| {
+    let changed = ops::change(ask.kube, ask.target(), Part::Scale, &options, |before| {
         let now = scale_of(ask, before);
         let wanted = match kind {
             None => body.clone(),
@@ -225,7 +222,22 @@ fn success(code: u16) -> Reply {
 
 /// Evicts a pod when its disruption budget allows it.
 fn evict(ask: &Ask<'_>) -> Result<Reply, Status> {
-    let eviction = schema::parse(ask.body).map_err(Status::bad_request)?;
+    let eviction = body::document(ask.headers, ask.body)?;
+    let kind = eviction["kind"].as_str().unwrap_or("Eviction");
+    if kind != "Eviction" {
+        let version = eviction["apiVersion"].as_str().unwrap_or_default();
+        let version = version.rsplit('/').next().unwrap_or_default();
+        return Err(Status::bad_request(format!(
+            "{kind} in version \"{version}\" cannot be handled as a Eviction: converting ({version}.{kind}) to \
+             (policy.Eviction): unknown conversion"
+        )));
+    }
+    let named = eviction["metadata"]["name"].as_str().unwrap_or_default();
+    if !named.is_empty() && named != ask.path.name {
+        return Err(Status::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
+    }
     let pod = ask.stored()?;
     let mut wish = objects::from_options(&eviction["deleteOptions"], ask.query)?;
     wish.dry_run |= body::dry_run("CreateOptions", ask.query)?;
@@ -236,7 +248,7 @@ fn evict(ask: &Ask<'_>) -> Result<Reply, Status> {
 
 /// Puts a pod on a node.
 fn bind(ask: &Ask<'_>) -> Result<Reply, Status> {
-    let binding = schema::parse(ask.body).map_err(Status::bad_request)?;
+    let binding = body::document(ask.headers, ask.body)?;
     let node = binding["target"]["name"].clone();
     let pod = ask.stored()?;
     if pod["spec"]["nodeName"]
@@ -259,30 +271,103 @@ fn bind(ask: &Ask<'_>) -> Result<Reply, Status> {
     Ok(success(201))
 }
 
-/// Sets the finalizers of a namespace.
+/// Sets the finalizers of a namespace, and its metadata.
 fn finalize(ask: &Ask<'_>) -> Result<Reply, Status> {
-    let wanted = schema::parse(ask.body).map_err(Status::bad_request)?;
-    let finalizers = wanted["spec"]["finalizers"].clone();
+    let wanted = body::document(ask.headers, ask.body)?;
+    let finalizers = wanted["spec"]["finalizers"].as_array().cloned();
+    let finalizers = finalizers.unwrap_or_default();
+    let mut causes = Vec::new();
+    for (at, finalizer) in finalizers.iter().enumerate() {
+        let name = finalizer.as_str().unwrap_or_default();
+        if name != "kubernetes" && !name.contains('/') {
+            causes.push(Cause::invalid(
+                format!("spec.finalizers[{at}]"),
+                finalizer,
+                "name is neither a standard finalizer name nor is it fully qualified",
+            ));
+        }
+    }
+    if !causes.is_empty() {
+        return Err(Status::invalid("", "Namespace", &ask.path.name, &causes));
+    }
     let updated = ask
         .kube
         .update("namespaces", "", &ask.path.name, |namespace| {
-            if finalizers.is_null() {
-                ops::metadata(namespace);
+            for field in ["annotations", "finalizers", "labels"] {
+                let value = &wanted["metadata"][field];
+                let meta = ops::metadata(namespace);
+                if value.is_null() {
+                    meta.remove(field);
+                } else {
+                    meta.insert(field.to_owned(), value.clone());
+                }
+            }
+            if finalizers.is_empty() {
                 if let Some(spec) = namespace["spec"].as_object_mut() {
                     spec.remove("finalizers");
                 }
             } else {
-                namespace["spec"]["finalizers"] = finalizers.clone();
+                namespace["spec"]["finalizers"] = finalizers.clone().into();
             }
         })?;
     ask.show(200, &updated)
 }
 
-/// Containers of the twin write nothing; which there are is checked all the same.
+/// Containers of the twin write nothing; what is asked for is checked all the same.
 fn log(ask: &Ask<'_>) -> Result<Reply, Status> {
     let pod = ask.stored()?;
+    let mut causes = Vec::new();
+    for (field, least, why) in [
+        ("tailLines", 0, "must be greater than or equal to 0"),
+        ("limitBytes", 1, "must be greater than 0"),
+        ("sinceSeconds", 1, "must be greater than 0"),
+    ] {
+        let asked = ask.query.get(field).parse::<i64>().ok();
+        if let Some(number) = asked.filter(|n| *n < least) {
+            causes.push(Cause::invalid(field, &number.into(), why));
+        }
+    }
+    if !causes.is_empty() {
+        return Err(Status::invalid(
+            "",
+            "PodLogOptions",
+            &ask.path.name,
+            &causes,
+        ));
+    }
+    check_container(ask, &pod, true)?;
+    if pod["spec"]["nodeName"]
+        .as_str()
+        .unwrap_or_default()
+        .is_empty()
+    {
+        // It has not begun to write.
+        return Ok(reply::text(200, ""));
+    }
+    Err(Status::not_modelled("logs of containers"))
+}
+
+/// Nothing runs in the containers of the twin; which there are is checked all the same.
+fn exec(ask: &Ask<'_>) -> Result<Reply, Status> {
+    let pod = ask.stored()?;
+    check_container(ask, &pod, false)?;
+    if pod["spec"]["nodeName"]
+        .as_str()
+        .unwrap_or_default()
+        .is_empty()
+    {
+        return Err(Status::bad_request(format!(
+            "pod {} does not have a host assigned",
+            ask.path.name
+        )));
+    }
+    Err(Status::not_modelled("exec and attach"))
+}
+
+/// The container that is named must be there; without a name there must be one only.
+fn check_container(ask: &Ask<'_>, pod: &Value, must_be_named: bool) -> Result<(), Status> {
     let wanted = ask.query.get("container");
-    let names: Vec<&str> = ["containers", "initContainers"]
+    let names: Vec<&str> = ["initContainers", "containers"]
         .iter()
         .flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten())
         .filter_map(|c| c["name"].as_str())
@@ -293,18 +378,33 @@ fn log(ask: &Ask<'_>) -> Result<Reply, Status> {
             ask.path.name
         )));
     }
-    if wanted.is_empty() && names.len() > 1 {
+    if must_be_named && wanted.is_empty() && names.len() > 1 {
         return Err(Status::bad_request(format!(
             "a container name must be specified for pod {}, choose one of: [{}]",
             ask.path.name,
             names.join(" ")
         )));
     }
-    Err(Status::not_modelled("logs of containers"))
+    Ok(())
 }
 
 /// A token for a service account.
 fn token(ask: &Ask<'_>) -> Result<Reply, Status> {
     ask.stored()?;
+    let request = body::document(ask.headers, ask.body)?;
+    let seconds = &request["spec"]["expirationSeconds"];
+    if seconds.as_i64().is_some_and(|s| s < 600) {
+        let cause = Cause::invalid(
+            "spec.expirationSeconds",
+            seconds,
+            "may not specify a duration less than 10 minutes",
+        );
+        return Err(Status::invalid(
+            "authentication.k8s.io",
+            "TokenRequest",
+            "",
+            &[cause],
+        ));
+    }
     Err(Status::not_modelled("tokens of service accounts"))
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::super::kube::{Change, Kube, Status};
 use super::convert::{self, View};
 use super::listing::Selection;
+use super::options;
 use super::path::Query;
 use super::reply::{Body, Form, Reply, partial};
 use super::table;
@@ -49,6 +50,7 @@ pub fn answer(
     form: Form,
     name: &str,
 ) -> Result<Reply, Status> {
+    options::check_watch(query)?;
     let mut selection = Selection::read(&view.resource, &view.version, query)?;
     if !name.is_empty() {
         selection.fields =

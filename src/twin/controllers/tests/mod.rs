@@ -18,7 +18,7 @@ use super::objects::{array, condition_is_true, deleting, int, label, name, text,
 use super::pods::is_active;
 use super::{Controllers, Options, PodLifecycle, in_ready_set};
 use crate::twin::clock::SimClock;
-use crate::twin::kube::{Kube, Propagation};
+use crate::twin::kube::{Kube, Propagation, Store};
 
 /// A cluster under control.
 struct World {
@@ -200,7 +200,7 @@ impl World {
     /// Calls `see` with the pods of the namespace as they were after each change since a version.
     fn replay(&self, since: u64, mut see: impl FnMut(&BTreeMap<String, Arc<Value>>)) {
         let mut pods: BTreeMap<String, Arc<Value>> = BTreeMap::new();
-        for change in self.kube.store().since("pods", 0).unwrap() {
+        for change in self.kube.store().since("pods", Store::FIRST).unwrap() {
             if change.deleted {
                 pods.remove(&change.key.1);
             } else {

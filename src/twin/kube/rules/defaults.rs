@@ -104,8 +104,14 @@ fn own(name: &str, of: &mut Fields) {
         "apps.v1.ReplicaSetSpec" => set(of, "replicas", 1),
         "apps.v1.StatefulSetSpec" => stateful_set(of),
         "apps.v1.DaemonSetSpec" => daemon_set(of),
-        "apps.v1.ReplicaSet" | "batch.v1.Job" => labels_of_template(of),
-        "batch.v1.JobSpec" => job(of),
+        "apps.v1.ReplicaSet" => labels_of_template(of),
+        // Not of its spec alone: a CronJob's template is filled in when a Job is made of it.
+        "batch.v1.Job" => {
+            labels_of_template(of);
+            if let Some(spec) = inner(of, "spec") {
+                job(spec);
+            }
+        }
         "batch.v1.CronJobSpec" => {
             set(of, "concurrencyPolicy", "Allow");
             set(of, "suspend", false);
@@ -287,6 +293,17 @@ fn stateful_set(of: &mut Fields) {
     }
     set(of, "replicas", 1);
     set(of, "revisionHistoryLimit", 10);
+    let claims = of
+        .get_mut("volumeClaimTemplates")
+        .and_then(Value::as_array_mut);
+    for claim in claims
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
+        set(claim, "apiVersion", "v1");
+        set(claim, "kind", "PersistentVolumeClaim");
+    }
 }
 
 fn daemon_set(of: &mut Fields) {

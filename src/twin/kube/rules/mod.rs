@@ -8,8 +8,9 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::Kube;
+use super::custom;
 use super::ops::{Part, Target, metadata};
-use super::registry::Resource;
+use super::registry::{CustomVersion, Resource};
 use super::schema;
 use super::status::Status;
 
@@ -17,7 +18,14 @@ use super::status::Status;
 pub fn default(resource: &Resource, object: &mut Value) {
     if let Some(of) = schema::stored_type(resource) {
         defaults::fill(object, of);
+    } else if let Some(custom) = custom_version(resource, object) {
+        custom::fill(object, &custom.schema);
     }
+}
+
+fn custom_version<'a>(resource: &'a Resource, object: &Value) -> Option<&'a CustomVersion> {
+    let version = object["apiVersion"].as_str()?.rsplit('/').next()?;
+    resource.version(version)?.custom.as_deref()
 }
 
 /// What the server itself adds to a new object of a kind, or has against it.
@@ -38,7 +46,6 @@ pub fn admit(kube: &Kube, target: Target<'_>, object: &mut Value) -> Result<(), 
 /// What a new object starts with: its own generation, and no status yet.
 pub fn prepare_create(resource: &Resource, object: &mut Value) {
     let meta = metadata(object);
-    meta.remove("generation");
     if has_generation(resource) {
         meta.insert("generation".to_owned(), 1.into());
     }
@@ -55,6 +62,7 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
         {
             object["spec"]["finalizers"] = json!(["kubernetes"]);
         }
+        "daemonsets.apps" => count_templates(&Value::Null, object),
         "secrets" => merge_string_data(object),
         "jobs.batch" => select_by_uid(object),
         _ => {}
@@ -69,6 +77,21 @@ fn reset_status(resource: &Resource, object: &mut Value) {
         schema::normalise(object, of);
         defaults::fill(object, of);
     }
+}
+
+/// A DaemonSet counts its templates in an annotation.
+fn count_templates(before: &Value, after: &mut Value) {
+    const ANNOTATION: &str = "deprecated.daemonset.template.generation";
+    let known = before["metadata"]["annotations"][ANNOTATION]
+        .as_str()
+        .and_then(|n| n.parse::<i64>().ok())
+        .unwrap_or(0);
+    let another = before["spec"]["template"] != after["spec"]["template"];
+    let count = known + i64::from(another);
+    let annotations = metadata(after)
+        .entry("annotations")
+        .or_insert_with(|| json!({}));
+    annotations[ANNOTATION] = count.to_string().into();
 }
 
 /// `stringData` is for writing only.
@@ -102,7 +125,8 @@ fn select_by_uid(job: &mut Value) {
     for key in ["job-name", "batch.kubernetes.io/job-name"] {
         template[key] = name.clone();
     }
-    job["spec"]["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+    // A selector that is given is kept beside it, and refused later.
+    job["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
 }
 
 /// Takes back what a write of this part may not touch.
@@ -136,11 +160,15 @@ pub fn prepare_update(resource: &Resource, before: &Value, after: &mut Value, pa
                 set(&mut after["metadata"], "annotations", annotations);
             }
         }
-        Part::Main => {
+        Part::Main | Part::Scale => {
+            if resource.name() == "pods" {
+                pod::tolerate(after);
+            }
             if has_status(resource) {
                 set(after, "status", before.get("status").cloned());
             }
             match resource.name().as_str() {
+                "daemonsets.apps" => count_templates(before, after),
                 "secrets" => merge_string_data(after),
                 "services" => service::keep(before, after),
                 _ => {}
@@ -159,7 +187,7 @@ pub fn prepare_request(resource: &Resource, before: &Value, after: &mut Value) {
 /// Counts a change of what is wished for. A request that changes the annotations of a Deployment is
 /// counted too; its controller's are not, as they come with its status.
 pub fn count_generation(resource: &Resource, before: &Value, after: &mut Value, part: Part) {
-    let counted = part == Part::Main && has_generation(resource);
+    let counted = part != Part::Status && has_generation(resource);
     if counted && wish_changed(resource, before, after) {
         count(before, after);
     }
@@ -196,6 +224,15 @@ fn wish_changed(resource: &Resource, before: &Value, after: &Value) -> bool {
                 .iter()
                 .any(|f| before[*f] != after[*f])
                 || before["metadata"]["labels"] != after["metadata"]["labels"]
+        }
+        // Being bound to a node is not a wish.
+        "Pod" if resource.built_in => {
+            let wish = |pod: &Value| {
+                let mut spec = pod["spec"].clone();
+                spec["nodeName"] = Value::Null;
+                spec
+            };
+            wish(before) != wish(after)
         }
         _ if resource.built_in => before["spec"] != after["spec"],
         _ => custom_body(resource, before) != custom_body(resource, after),

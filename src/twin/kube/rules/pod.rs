@@ -37,6 +37,10 @@ fn service_account(kube: &Kube, target: Target<'_>, pod: &mut Value) -> Result<(
         );
         return Err(Status::forbidden(target.resource, target.name, &why));
     };
+    let secrets = pod["spec"]["imagePullSecrets"].as_array();
+    if secrets.is_none_or(Vec::is_empty) && !account["imagePullSecrets"].is_null() {
+        pod["spec"]["imagePullSecrets"] = account["imagePullSecrets"].clone();
+    }
     let mounts = pod["spec"]["automountServiceAccountToken"]
         .as_bool()
         .or(account["automountServiceAccountToken"].as_bool())
@@ -117,7 +121,8 @@ fn priority(kube: &Kube, target: Target<'_>, pod: &mut Value) -> Result<(), Stat
     Ok(())
 }
 
-fn tolerate(pod: &mut Value) {
+/// The tolerations that every pod has.
+pub fn tolerate(pod: &mut Value) {
     for key in [
         "node.kubernetes.io/not-ready",
         "node.kubernetes.io/unreachable",

@@ -424,7 +424,11 @@ fn go_syntax_error(text: &[u8], error: &serde_json::Error) -> String {
         .chars()
         .next()
         .unwrap_or(' ');
-    format!("invalid character '{found}' looking for beginning of value")
+    let place = match text[..at.min(text.len())].trim_ascii_end().last() {
+        Some(b'{') => "object key string",
+        _ => "value",
+    };
+    format!("invalid character '{found}' looking for beginning of {place}")
 }
 
 fn offset(text: &[u8], line: usize, column: usize) -> usize {

@@ -13,6 +13,7 @@ pub fn body(kind: &str, object: &Value) -> Vec<Cause> {
     let spec = &object["spec"];
     match kind {
         "ConfigMap" => config_map(object),
+        "CronJob" => workloads::cron_job(spec),
         "CustomResourceDefinition" => custom_resource_definition(object),
         "DaemonSet" => workloads::daemon_set(spec),
         "Deployment" => workloads::deployment(spec),
@@ -35,6 +36,29 @@ pub fn body(kind: &str, object: &Value) -> Vec<Cause> {
     }
 }
 
+/// What is wrong with the status of an object.
+pub fn status(kind: &str, object: &Value) -> Vec<Cause> {
+    let status = &object["status"];
+    match kind {
+        "Deployment" => workloads::deployment_status(status),
+        "Namespace" => Vec::from_iter(phase(object)),
+        _ => Vec::new(),
+    }
+}
+
+fn phase(namespace: &Value) -> Option<Cause> {
+    let (phase, going) = (
+        &namespace["status"]["phase"],
+        namespace["metadata"]["deletionTimestamp"].is_string(),
+    );
+    let why = match (going, phase.as_str()) {
+        (false, Some("Active")) | (true, Some("Terminating")) => return None,
+        (false, _) => "may only be 'Active' if `deletionTimestamp` is empty",
+        (true, _) => "may only be 'Terminating' if `deletionTimestamp` is not empty",
+    };
+    Some(Cause::invalid("status.Phase", phase, why))
+}
+
 /// What an update changes that may not change.
 pub fn unchangeable(kind: &str, before: &Value, after: &Value) -> Vec<Cause> {
     let one = |path: &str, pointer: &str| {
@@ -52,7 +76,11 @@ pub fn unchangeable(kind: &str, before: &Value, after: &Value) -> Vec<Cause> {
         "RoleBinding" | "ClusterRoleBinding" => role_reference(before, after),
         "Service" => address(before, after),
         "StatefulSet" => Vec::from_iter(workloads::stateful_set_update(before, after)),
-        "CustomResourceDefinition" => one("spec.scope", "/spec/scope"),
+        "CustomResourceDefinition" => {
+            let mut causes = one("spec.scope", "/spec/scope");
+            causes.extend(one("spec.names.kind", "/spec/names/kind"));
+            causes
+        }
         _ => Vec::new(),
     }
 }
@@ -85,6 +113,17 @@ fn too_long(field: &str) -> Cause {
 fn config_map(object: &Value) -> Vec<Cause> {
     let mut causes = keys("data", &object["data"]);
     causes.extend(keys("binaryData", &object["binaryData"]));
+    for key in object["data"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(k, _)| k)
+    {
+        if !object["binaryData"][key].is_null() {
+            let why = "duplicate of key present in binaryData";
+            causes.push(Cause::invalid(format!("data[{key}]"), &json!(key), why));
+        }
+    }
     if bytes(&object["data"]) + bytes(&object["binaryData"]) / 4 * 3 > DATA_BYTES {
         causes.push(too_long("[]"));
     }
@@ -101,6 +140,15 @@ fn secret(object: &Value) -> Vec<Cause> {
         Some("kubernetes.io/dockerconfigjson") => &[".dockerconfigjson"],
         _ => &[],
     };
+    if object["type"] == "kubernetes.io/service-account-token" {
+        let account = "kubernetes.io/service-account.name";
+        if object["metadata"]["annotations"][account].is_null() {
+            causes.push(Cause::required(
+                format!("metadata.annotations[{account}]"),
+                "",
+            ));
+        }
+    }
     for key in required {
         if object["data"][*key].is_null() {
             causes.push(Cause::required(format!("data[{key}]"), ""));
@@ -172,9 +220,13 @@ fn disruption_budget(spec: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let (least, most) = (&spec["minAvailable"], &spec["maxUnavailable"]);
     if !least.is_null() && !most.is_null() {
-        let shown = json!({"minAvailable": least, "maxUnavailable": most});
+        // The internal type has no JSON names.
+        let shown = format!(
+            "{{\"MinAvailable\":{least},\"Selector\":{},\"MaxUnavailable\":{most},\"UnhealthyPodEvictionPolicy\":{}}}",
+            spec["selector"], spec["unhealthyPodEvictionPolicy"]
+        );
         let why = "minAvailable and maxUnavailable cannot be both set";
-        causes.push(Cause::invalid("spec", &shown, why));
+        causes.push(Cause::invalid("spec", &json!(shown), why).unquoted());
     }
     for (path, value) in [("spec.minAvailable", least), ("spec.maxUnavailable", most)] {
         causes.extend(check::int_or_percent(path, value));
@@ -248,8 +300,17 @@ fn service(spec: &Value) -> Vec<Cause> {
             &port["protocol"],
             &protocols,
         ));
+        causes.extend(target_port(
+            &format!("{path}.targetPort"),
+            &port["targetPort"],
+        ));
     }
     causes.extend(super::meta::labels_at("spec.selector", &spec["selector"]));
+    causes.extend(check::one_of(
+        "spec.sessionAffinity",
+        &spec["sessionAffinity"],
+        &["ClientIP", "None"],
+    ));
     if !known_type {
         causes.push(Cause::unsupported("spec.type", &spec["type"], &known));
     }
@@ -257,6 +318,17 @@ fn service(spec: &Value) -> Vec<Cause> {
         causes.push(Cause::required("spec.externalName", ""));
     }
     causes
+}
+
+fn target_port(path: &str, target: &Value) -> Option<Cause> {
+    let why = match target {
+        Value::Number(_) if !(1..=65_535).contains(&target.as_i64().unwrap_or(0)) => {
+            Some("must be between 1 and 65535, inclusive".to_owned())
+        }
+        Value::String(name) => names::port_name(name),
+        _ => None,
+    };
+    why.map(|why| Cause::invalid(path, target, why))
 }
 
 fn address(before: &Value, after: &Value) -> Vec<Cause> {
@@ -280,7 +352,14 @@ fn role(object: &Value) -> Vec<Cause> {
                 "verbs must contain at least one value",
             ));
         }
-        if empty("nonResourceURLs") {
+        if !empty("nonResourceURLs") && !object["metadata"]["namespace"].is_null() {
+            let why = "namespaced rules cannot apply to non-resource URLs";
+            causes.push(Cause::invalid(
+                format!("{path}.nonResourceURLs"),
+                &rule["nonResourceURLs"],
+                why,
+            ));
+        } else if empty("nonResourceURLs") {
             if empty("apiGroups") {
                 let why = "resource rules must supply at least one api group";
                 causes.push(Cause::required(format!("{path}.apiGroups"), why));
@@ -322,7 +401,7 @@ fn binding(kind: &str, object: &Value) -> Vec<Cause> {
         if subject["name"].as_str().unwrap_or_default().is_empty() {
             causes.push(Cause::required(format!("{path}.name"), ""));
         }
-        let kinds = ["Group", "ServiceAccount", "User"];
+        let kinds = ["ServiceAccount", "User", "Group"];
         causes.extend(check::one_of(
             &format!("{path}.kind"),
             &subject["kind"],
@@ -382,9 +461,20 @@ fn custom_resource_definition(object: &Value) -> Vec<Cause> {
         causes.push(Cause::invalid("spec.versions", &spec["versions"], why));
     }
     for (at, version) in versions.iter().enumerate() {
-        if version["schema"]["openAPIV3Schema"].is_null() {
-            let path = format!("spec.versions[{at}].schema.openAPIV3Schema");
-            causes.push(Cause::required(path, "schemas are required"));
+        let schema = &version["schema"]["openAPIV3Schema"];
+        let path = format!("spec.versions[{at}].schema.openAPIV3Schema");
+        if schema.is_null() {
+            causes.push(Cause::required(path, ""));
+        } else if schema["type"] != "object" {
+            // The schema of an only version is kept where there was one for all.
+            let path = match versions.as_slice() {
+                [_] => "spec.validation.openAPIV3Schema.type".to_owned(),
+                _ => format!("{path}.type"),
+            };
+            causes.push(match &schema["type"] {
+                Value::Null => Cause::required(path, "must not be empty at the root"),
+                other => Cause::invalid(path, other, "must be object at the root"),
+            });
         }
     }
     causes

@@ -109,14 +109,10 @@ fn annotations(meta: &Value) -> Vec<Cause> {
 
 fn owners(meta: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let mut controllers = 0;
-    for (at, owner) in meta["ownerReferences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        let path = format!("metadata.ownerReferences[{at}]");
+    let mut controllers = Vec::new();
+    // The path that a real server gives has no index.
+    let path = "metadata.ownerReferences";
+    for owner in meta["ownerReferences"].as_array().into_iter().flatten() {
         for (field, why) in [
             ("apiVersion", "version must not be empty"),
             ("kind", "must not be empty"),
@@ -127,16 +123,37 @@ fn owners(meta: &Value) -> Vec<Cause> {
                 causes.push(Cause::invalid(format!("{path}.{field}"), &json!(""), why));
             }
         }
-        controllers += usize::from(owner["controller"] == true);
+        if owner["controller"] == true {
+            let text = |field: &str| owner[field].as_str().unwrap_or_default();
+            controllers.push(format!("{}/{}", text("kind"), text("name")));
+        }
     }
-    if controllers > 1 {
-        causes.push(Cause::invalid(
-            "metadata.ownerReferences",
-            &meta["ownerReferences"],
-            "Only one reference can have Controller set to true",
-        ));
+    if let [first, second, ..] = controllers.as_slice() {
+        let shown = owners_as_go_prints_them(&meta["ownerReferences"]);
+        let why = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {second}"
+        );
+        causes.push(Cause::invalid(path, &json!(shown), why).unquoted());
     }
     causes
+}
+
+fn owners_as_go_prints_them(owners: &Value) -> String {
+    const FIELDS: [&str; 6] = [
+        "apiVersion",
+        "kind",
+        "name",
+        "uid",
+        "controller",
+        "blockOwnerDeletion",
+    ];
+    let shown = |owner: &Value| {
+        let set = FIELDS.iter().filter(|f| !owner[**f].is_null());
+        let fields: Vec<String> = set.map(|f| format!("\"{f}\":{}", owner[*f])).collect();
+        format!("{{{}}}", fields.join(","))
+    };
+    let all: Vec<String> = owners.as_array().into_iter().flatten().map(shown).collect();
+    format!("[{}]", all.join(","))
 }
 
 fn finalizers(meta: &Value) -> Vec<Cause> {

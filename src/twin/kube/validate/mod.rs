@@ -28,15 +28,37 @@ pub fn create(resource: &Resource, object: &Value) -> Vec<Cause> {
     causes
 }
 
+/// What a request changes in the metadata that nobody may. What it leaves out stays as it is.
+pub fn fixed(before: &Value, after: &Value, part: Part) -> Vec<Cause> {
+    if part != Part::Main {
+        return Vec::new();
+    }
+    let (was, is) = (&before["metadata"], &after["metadata"]);
+    let field = "deletionTimestamp";
+    let cause = check::immutable("metadata.deletionTimestamp", &was[field], &is[field]);
+    cause.filter(|_| !is[field].is_null()).into_iter().collect()
+}
+
 /// What is wrong with the new state of an object.
 pub fn update(resource: &Resource, before: &Value, after: &Value, part: Part) -> Vec<Cause> {
     let mut causes = meta::update(resource, before, after);
     if part == Part::Status {
+        if resource.built_in {
+            causes.extend(kinds::status(&resource.kind, after));
+        }
         return causes;
     }
-    causes.extend(body(resource, after));
-    if resource.built_in {
-        causes.extend(kinds::unchangeable(&resource.kind, before, after));
+    let fixed = if resource.built_in {
+        kinds::unchangeable(&resource.kind, before, after)
+    } else {
+        Vec::new()
+    };
+    let body = body(resource, after);
+    // A real server has one order for these and the other for all else.
+    if resource.built_in && resource.kind == "DaemonSet" {
+        causes.extend(fixed.into_iter().chain(body));
+    } else {
+        causes.extend(body.into_iter().chain(fixed));
     }
     causes
 }

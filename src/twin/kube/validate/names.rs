@@ -3,7 +3,7 @@
 /// Why a text is not a DNS subdomain of RFC 1123; `None` when it is one.
 pub fn subdomain(text: &str) -> Option<String> {
     if text.len() > 253 {
-        return Some("must be no more than 253 bytes".to_owned());
+        return Some("must be no more than 253 characters".to_owned());
     }
     if text.split('.').all(is_label) {
         return None;
@@ -46,6 +46,24 @@ pub fn dns_1035(text: &str) -> Option<String> {
          regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
             .to_owned(),
     )
+}
+
+/// The name of a port of a container; the first of what is wrong with it.
+pub fn port_name(text: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if text.len() > 15 {
+        Some("must be no more than 15 characters".to_owned())
+    } else if !text.chars().all(allowed) {
+        Some("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned())
+    } else if !text.contains(|c: char| c.is_ascii_lowercase()) {
+        Some("must contain at least one letter (a-z)".to_owned())
+    } else if text.contains("--") {
+        Some("must not contain consecutive hyphens".to_owned())
+    } else if text.starts_with('-') || text.ends_with('-') {
+        Some("must not begin or end with a hyphen".to_owned())
+    } else {
+        None
+    }
 }
 
 /// Why a text may not be a part of a path, as names of RBAC objects are.

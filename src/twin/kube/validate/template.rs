@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::super::quantity;
 use super::super::status::Cause;
 use super::{check, meta, names};
+
+/// The longest deadline of a pod.
+const MOST_SECONDS: i64 = 2_147_483_647;
 
 /// What is wrong with a template.
 pub fn template(path: &str, template: &Value) -> Vec<Cause> {
@@ -42,10 +46,15 @@ pub fn spec(path: &str, spec: &Value) -> Vec<Cause> {
         let field = format!("{path}.serviceAccountName");
         causes.push(Cause::invalid(field, &spec["serviceAccountName"], why));
     }
-    causes.extend(check::not_negative(
-        &format!("{path}.terminationGracePeriodSeconds"),
-        &spec["terminationGracePeriodSeconds"],
-    ));
+    let deadline = &spec["activeDeadlineSeconds"];
+    if !deadline.is_null() && !(1..=MOST_SECONDS).contains(&deadline.as_i64().unwrap_or(0)) {
+        let why = format!("must be between 1 and {MOST_SECONDS}, inclusive");
+        causes.push(Cause::invalid(
+            format!("{path}.activeDeadlineSeconds"),
+            deadline,
+            why,
+        ));
+    }
     causes
 }
 
@@ -60,6 +69,14 @@ fn volumes(path: &str, spec: &Value, causes: &mut Vec<Cause>) -> BTreeSet<String
             causes.push(Cause::invalid(here, &volume["name"], why));
         } else if !known.insert(name.to_owned()) {
             causes.push(Cause::duplicate(here, &volume["name"]));
+        }
+        let sources = volume.as_object().into_iter().flatten();
+        for (kind, _) in sources.filter(|(key, _)| *key != "name").skip(1) {
+            let why = "may not specify more than 1 volume type";
+            causes.push(Cause::forbidden(
+                format!("{path}.volumes[{at}].{kind}"),
+                why,
+            ));
         }
     }
     known
@@ -78,6 +95,10 @@ fn containers(
         causes.push(Cause::required(format!("{path}.{list}"), ""));
     }
     let mut known = BTreeSet::new();
+    if list == "initContainers" {
+        let mains = spec["containers"].as_array().into_iter().flatten();
+        known.extend(mains.filter_map(|c| c["name"].as_str()));
+    }
     for (at, container) in all.iter().enumerate() {
         let here = format!("{path}.{list}[{at}]");
         let name = container["name"].as_str().unwrap_or_default();
@@ -120,6 +141,25 @@ fn containers(
             &container["imagePullPolicy"],
             &["Always", "IfNotPresent", "Never"],
         ));
+        resources(&here, &container["resources"], causes);
+    }
+}
+
+/// No more may be requested than is the limit.
+fn resources(here: &str, resources: &Value, causes: &mut Vec<Cause>) {
+    for (name, request) in resources["requests"].as_object().into_iter().flatten() {
+        let limit = &resources["limits"][name];
+        let number = |v: &Value| Some(quantity::parse(v.as_str()?)?.0);
+        if let (Some(wanted), Some(most)) = (number(request), number(limit))
+            && wanted > most
+        {
+            let limit = limit.as_str().unwrap_or_default();
+            causes.push(Cause::invalid(
+                format!("{here}.resources.requests"),
+                request,
+                format!("must be less than or equal to {name} limit of {limit}"),
+            ));
+        }
     }
 }
 
@@ -180,6 +220,31 @@ fn mounts(here: &str, container: &Value, volumes: &BTreeSet<String>, causes: &mu
 
 /// What an update of a pod changes that may not change.
 pub fn pod_update(before: &Value, after: &Value) -> Option<Cause> {
+    for list in ["containers", "initContainers"] {
+        let count = |pod: &Value| pod["spec"][list].as_array().map_or(0, Vec::len);
+        if count(before) != count(after) {
+            let why = "pod updates may not add or remove containers";
+            return Some(Cause::forbidden(format!("spec.{list}"), why));
+        }
+    }
+    let (was, is) = (
+        &before["spec"]["activeDeadlineSeconds"],
+        &after["spec"]["activeDeadlineSeconds"],
+    );
+    if let Some(was) = was.as_i64() {
+        let path = "spec.activeDeadlineSeconds";
+        if is.is_null() {
+            let why = "must not update from a positive integer to nil value";
+            return Some(Cause::invalid(path, is, why));
+        }
+        if is.as_i64().is_some_and(|is| is > was) {
+            return Some(Cause::invalid(
+                path,
+                is,
+                "must be less than or equal to previous value",
+            ));
+        }
+    }
     let mut allowed = after["spec"].clone();
     let mut was = before["spec"].clone();
     for spec in [&mut allowed, &mut was] {

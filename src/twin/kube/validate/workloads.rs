@@ -42,6 +42,33 @@ pub fn deployment(spec: &Value) -> Vec<Cause> {
     causes
 }
 
+/// What is wrong with the status of a Deployment.
+pub fn deployment_status(status: &Value) -> Vec<Cause> {
+    let fields = [
+        "replicas",
+        "updatedReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "unavailableReplicas",
+    ];
+    let number = |field: &str| status[field].as_i64().unwrap_or(0);
+    let mut causes: Vec<Cause> = fields
+        .iter()
+        .filter_map(|f| check::not_negative(&format!("status.{f}"), &status[*f]))
+        .collect();
+    let more = |field: &str, than: &str| {
+        (number(field) > number(than)).then(|| {
+            let why = format!("cannot be greater than status.{than}");
+            Cause::invalid(format!("status.{field}"), &number(field).into(), why)
+        })
+    };
+    for field in ["updatedReplicas", "readyReplicas", "availableReplicas"] {
+        causes.extend(more(field, "replicas"));
+    }
+    causes.extend(more("availableReplicas", "readyReplicas"));
+    causes
+}
+
 /// What is wrong with a ReplicaSet.
 pub fn replica_set(spec: &Value) -> Vec<Cause> {
     let mut causes = Vec::from_iter(check::not_negative("spec.replicas", &spec["replicas"]));
@@ -158,6 +185,11 @@ pub fn job(spec: &Value) -> Vec<Cause> {
         "backoffLimit",
     ] {
         causes.extend(check::not_negative(&format!("spec.{field}"), &spec[field]));
+    }
+    let own = spec["selector"]["matchLabels"].as_object();
+    if spec["manualSelector"] != true && own.is_some_and(|labels| labels.len() > 1) {
+        let why = "`selector` not auto-generated";
+        causes.push(Cause::invalid("spec.selector", &spec["selector"], why));
     }
     if !check::selects(&spec["selector"], &spec["template"]["metadata"]["labels"]) {
         let labels = &spec["template"]["metadata"]["labels"];
@@ -295,6 +327,36 @@ pub fn stateful_set_update(before: &Value, after: &Value) -> Option<Cause> {
              'minReadySeconds' are forbidden",
         )
     })
+}
+
+/// What is wrong with a CronJob.
+pub fn cron_job(spec: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let schedule = spec["schedule"].as_str().unwrap_or_default();
+    let fields: Vec<&str> = schedule.split_whitespace().collect();
+    if fields.is_empty() {
+        causes.push(Cause::required("spec.schedule", ""));
+    } else if fields.len() != 5 && !schedule.starts_with('@') {
+        let why = format!(
+            "expected exactly 5 fields, found {}: [{}]",
+            fields.len(),
+            fields.join(" ")
+        );
+        causes.push(Cause::invalid("spec.schedule", &spec["schedule"], why));
+    }
+    causes.extend(check::one_of(
+        "spec.concurrencyPolicy",
+        &spec["concurrencyPolicy"],
+        &["Allow", "Forbid", "Replace"],
+    ));
+    for field in [
+        "startingDeadlineSeconds",
+        "successfulJobsHistoryLimit",
+        "failedJobsHistoryLimit",
+    ] {
+        causes.extend(check::not_negative(&format!("spec.{field}"), &spec[field]));
+    }
+    causes
 }
 
 /// What may not change in a Job.

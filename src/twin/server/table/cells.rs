@@ -66,7 +66,12 @@ pub fn of(kind: &str, object: &Value) -> Vec<Value> {
                 name,
                 spec["schedule"].clone(),
                 text(&spec["timeZone"], "<none>"),
-                spec["suspend"].as_bool().unwrap_or(false).into(),
+                if spec["suspend"] == true {
+                    "True"
+                } else {
+                    "False"
+                }
+                .into(),
                 size(&status["active"]).into(),
                 last.into(),
                 age,
@@ -198,7 +203,7 @@ pub fn of(kind: &str, object: &Value) -> Vec<Value> {
                 selector(&spec["selector"]),
             ]
         }
-        "ResourceQuota" => vec![name, "".into(), "".into(), age],
+        "ResourceQuota" => vec![name, usage(status, false), usage(status, true), age],
         "Secret" => vec![
             name,
             text(&object["type"], ""),
@@ -218,6 +223,16 @@ pub fn of(kind: &str, object: &Value) -> Vec<Value> {
         }
         _ => vec![name, object["metadata"]["creationTimestamp"].clone()],
     }
+}
+
+/// What a quota has of requests, or of limits: `pods: 1/2, secrets: 0/1`.
+fn usage(status: &Value, of_limits: bool) -> Value {
+    let hard = status["hard"].as_object().into_iter().flatten();
+    let parts: Vec<String> = hard
+        .filter(|(key, _)| key.starts_with("limits.") == of_limits)
+        .map(|(key, most)| format!("{key}: {}/{}", plain(&status["used"][key]), plain(most)))
+        .collect();
+    parts.join(", ").into()
 }
 
 fn plain(value: &Value) -> String {
