@@ -226,7 +226,15 @@ fn subsets(service: &Value, pods: &[Arc<Value>]) -> Vec<Value> {
             subset[key] = list.into();
         }
     }
-    let ports = ports(service, pods);
+    let mut ports = ports(service, pods);
+    for port in ports.as_array_mut().into_iter().flatten() {
+        // Unlike a slice, it leaves out an empty name.
+        if port["name"] == ""
+            && let Some(port) = port.as_object_mut()
+        {
+            port.remove("name");
+        }
+    }
     if ports.as_array().is_some_and(|p| !p.is_empty()) {
         subset["ports"] = ports;
     }

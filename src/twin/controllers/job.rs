@@ -71,14 +71,35 @@ async fn reconcile(ctx: &Ctx, key: &Key) -> Outcome {
         return expire(ctx, &job).await;
     }
     let before = tally(ctx, &job);
-    let verdict = verdict(&job, &before);
+    let suspended = job["spec"]["suspend"] == true;
+    let left = time_left(ctx, &job).filter(|_| !suspended);
+    let mut verdict = verdict(&job, &before);
+    if verdict.is_none() && left == Some(Duration::ZERO) {
+        verdict = Some(Verdict::DeadlineExceeded);
+    }
     let failure = match verdict {
         Some(_) => stop(ctx, &before).err(),
-        None if job["spec"]["suspend"] == true => stop(ctx, &before).err(),
+        None if suspended => stop(ctx, &before).err(),
         None => start(ctx, &job, &before).await.err(),
     };
-    write_status(ctx, &job, verdict).await;
-    failure.map_or(Outcome::Done, Outcome::Failed)
+    let stopped = before.active.len();
+    write_status(ctx, &job, verdict, stopped).await;
+    match (failure, left) {
+        (Some(failure), _) => Outcome::Failed(failure),
+        (None, left) if verdict.is_none() => Outcome::after(left),
+        (None, _) => Outcome::Done,
+    }
+}
+
+/// How long (simulated) a Job may still be active, if it has a deadline. The time that it is suspended does
+/// not count.
+fn time_left(ctx: &Ctx, job: &Value) -> Option<Duration> {
+    let deadline = seconds(job["spec"]["activeDeadlineSeconds"].as_i64()?);
+    if job["spec"]["suspend"] == true {
+        ctx.set_progress_now(uid(job));
+    }
+    let active = ctx.simulated_since(ctx.progress_since(uid(job)));
+    Some(deadline.saturating_sub(active))
 }
 
 /// How a Job ends.
@@ -86,6 +107,7 @@ async fn reconcile(ctx: &Ctx, key: &Key) -> Outcome {
 enum Verdict {
     Complete,
     BackoffLimitExceeded,
+    DeadlineExceeded,
 }
 
 fn verdict(job: &Value, tally: &Tally) -> Option<Verdict> {
@@ -147,9 +169,17 @@ async fn start(ctx: &Ctx, job: &Value, tally: &Tally) -> Result<(), String> {
     Ok(())
 }
 
-async fn write_status(ctx: &Ctx, job: &Value, verdict: Option<Verdict>) {
+/// `stopped` pods were active when the Job ended: when it failed, they failed too.
+async fn write_status(ctx: &Ctx, job: &Value, verdict: Option<Verdict>, stopped: usize) {
     let now = ctx.now();
     let tally = tally(ctx, job);
+    let suspended = verdict.is_none() && job["spec"]["suspend"] == true;
+    let failed = match verdict {
+        Some(Verdict::BackoffLimitExceeded | Verdict::DeadlineExceeded) => {
+            tally.failed + i64::try_from(stopped).unwrap_or(i64::MAX)
+        }
+        _ => tally.failed,
+    };
     let ready = tally.active.iter().filter(|p| is_ready(p)).count();
     let active = i64::try_from(tally.active.len()).unwrap_or(i64::MAX);
     // Gone meanwhile: nothing to write.
@@ -168,13 +198,18 @@ async fn write_status(ctx: &Ctx, job: &Value, verdict: Option<Verdict>) {
                     }),
                 );
             }
+            suspension(o, suspended, &now);
             let status = object_at(o, "status");
-            status
-                .entry("startTime")
-                .or_insert_with(|| now.clone().into());
+            if suspended {
+                status.remove("startTime");
+            } else {
+                status
+                    .entry("startTime")
+                    .or_insert_with(|| now.clone().into());
+            }
             set_count(status, "active", active);
             set_count(status, "succeeded", tally.succeeded);
-            set_count(status, "failed", tally.failed);
+            set_count(status, "failed", failed);
             status.insert("ready".to_owned(), ready.into());
             status.insert("terminating".to_owned(), 0.into());
             status.insert("uncountedTerminatedPods".to_owned(), json!({}));
@@ -194,8 +229,31 @@ async fn write_status(ctx: &Ctx, job: &Value, verdict: Option<Verdict>) {
             ctx.event(job, Event::warning(NAME, "BackoffLimitExceeded", message))
                 .await;
         }
+        Some(Verdict::DeadlineExceeded) => {
+            let message = "Job was active longer than specified deadline";
+            ctx.event(job, Event::warning(NAME, "DeadlineExceeded", message))
+                .await;
+        }
         None => {}
     }
+}
+
+/// Says whether a Job is suspended; one that never was says nothing.
+fn suspension(job: &mut Value, suspended: bool, now: &str) {
+    let (status, reason, message) = if suspended {
+        ("True", "JobSuspended", "Job suspended")
+    } else if condition_is_true(job, "Suspended") {
+        ("False", "JobResumed", "Job resumed")
+    } else {
+        return;
+    };
+    set_condition(
+        job,
+        json!({
+            "type": "Suspended", "status": status, "reason": reason, "message": message,
+            "lastProbeTime": now, "lastTransitionTime": now,
+        }),
+    );
 }
 
 fn conditions(verdict: Option<Verdict>) -> Vec<(&'static str, &'static str, &'static str)> {
@@ -215,6 +273,16 @@ fn conditions(verdict: Option<Verdict>) -> Vec<(&'static str, &'static str, &'st
             let (reason, message) = (
                 "BackoffLimitExceeded",
                 "Job has reached the specified backoff limit",
+            );
+            vec![
+                ("FailureTarget", reason, message),
+                ("Failed", reason, message),
+            ]
+        }
+        Some(Verdict::DeadlineExceeded) => {
+            let (reason, message) = (
+                "DeadlineExceeded",
+                "Job was active longer than specified deadline",
             );
             vec![
                 ("FailureTarget", reason, message),

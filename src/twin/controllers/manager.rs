@@ -153,7 +153,7 @@ impl Manager {
             }
         }
         if self.states.len() > alive.len() {
-            let known: std::collections::HashSet<&str> = ["pods", "deployments.apps"]
+            let known: std::collections::HashSet<&str> = ["pods", "deployments.apps", "jobs.batch"]
                 .iter()
                 .flat_map(|r| world.list(r))
                 .map(|o| uid(o))

@@ -5,6 +5,7 @@
 //! nothing of it but [`PodLifecycle`]. Durations are simulated ([`SimClock`]); the order of events and the
 //! limits of rollouts hold at any speed.
 
+mod aggregation;
 mod autoscaler;
 mod context;
 mod daemonset;
@@ -24,6 +25,7 @@ mod node;
 mod objects;
 mod ownership;
 mod pods;
+mod quota;
 mod replicaset;
 mod scheduler;
 mod snapshot;
@@ -84,6 +86,7 @@ impl Controllers {
     ) -> Controllers {
         let ctx = Arc::new(Ctx::new(kube, clock, mesh, options.seed, &options.node));
         let controllers: Vec<Box<dyn Controller>> = vec![
+            Box::new(aggregation::Aggregation),
             Box::new(autoscaler::Autoscalers),
             Box::new(daemonset::DaemonSets),
             Box::new(deployment::Deployments),
@@ -94,6 +97,7 @@ impl Controllers {
             Box::new(namespaces::Namespaces {
                 cluster_ca: options.cluster_ca.as_str().into(),
             }),
+            Box::new(quota::Quotas),
             Box::new(replicaset::ReplicaSets),
             Box::new(scheduler::Scheduler),
             Box::new(statefulset::StatefulSets),

@@ -165,7 +165,15 @@ fn release(ctx: &Ctx, ns: &Value) {
     // Gone meanwhile: as good.
     let _ = ctx.kube.update("namespaces", "", name(ns), |o| {
         if uid(o) == uid(ns) {
-            object_at(o, "spec").remove("finalizers");
+            let spec = object_at(o, "spec");
+            let held = spec.get_mut("finalizers").and_then(Value::as_array_mut);
+            let others = held.is_some_and(|list| {
+                list.retain(|f| f != "kubernetes");
+                !list.is_empty()
+            });
+            if !others {
+                spec.remove("finalizers");
+            }
         }
     });
 }

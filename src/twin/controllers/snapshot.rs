@@ -16,7 +16,8 @@ use crate::twin::kube::Kube;
 const OWNED: [&str; 3] = ["pods", "replicasets.apps", "controllerrevisions.apps"];
 
 /// The rest that somebody reconciles.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 12] = [
+    "clusterroles.rbac.authorization.k8s.io",
     "daemonsets.apps",
     "deployments.apps",
     "endpoints",
@@ -25,6 +26,7 @@ const OTHERS: [&str; 10] = [
     "namespaces",
     "nodes",
     "poddisruptionbudgets.policy",
+    "resourcequotas",
     "services",
     "statefulsets.apps",
 ];

@@ -239,7 +239,7 @@ async fn a_job_runs_to_completion() {
     let mut job = json!({
         "metadata": {"name": "once"},
         "spec": {
-            "completions": 2, "parallelism": 1, "backoffLimit": 6, "selector": {"matchLabels": {"app": "once"}},
+            "completions": 2, "parallelism": 1, "backoffLimit": 6,
             "template": template("once", "busybox:1"),
         },
     });
