@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::{ServedTwin, rootshift, skip};
 
-const VERSION: &str = "v1.37.1";
+pub const VERSION: &str = "v1.37.1";
 const REVISION_1: &str = "asm-1233-2-distribute-root";
 const REVISION_2: &str = "asm-1233-2-meshca-ca-migration";
 
@@ -35,7 +35,7 @@ struct Said {
 }
 
 /// The kubectl of the right version, if there is one.
-fn kubectl() -> Option<PathBuf> {
+pub fn kubectl() -> Option<PathBuf> {
     let named = std::env::var_os("ROOTSHIFT_KUBECTL").map(PathBuf::from);
     let binary = named.unwrap_or_else(|| PathBuf::from("kubectl"));
     let said = Command::new(&binary)

@@ -15,6 +15,7 @@ mod check_root_cert;
 mod cluster;
 mod convergence;
 mod interrupt;
+mod kdiff;
 mod kubectl;
 mod lab;
 mod migration;
