@@ -3,6 +3,7 @@
 # Go's build cache makes the second time a matter of seconds. Needs: Go, python3 with venv.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=lib.sh
 . "$here/lib.sh"
 mkdir -p "$LAB_BIN" "$LAB_SHARE/envoy"
 

@@ -2,7 +2,9 @@
 # init.sh NAME : the first process of a lab. Runs with new network, mount and PID namespaces
 # (`lab up` makes them), so that everything it starts, mounts or configures ends with it.
 set -euo pipefail
+# shellcheck disable=SC2034 # lib.sh reads it
 LAB_NAME=$1
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 cd "$LAB_RUN"
 export XTABLES_LOCKFILE=$LAB_RUN/xtables.lock

@@ -27,8 +27,9 @@ lab_pid() {
   local pid
   pid=$(cat "$LAB_RUN/pid" 2>/dev/null) || return 0
   # The number may have been used again: only a process with this lab's name on its command line counts.
-  tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q -- "init.sh $LAB_NAME " && echo "$pid"
-  return 0
+  if grep -qzx -- "$LAB_NAME" "/proc/$pid/cmdline" 2>/dev/null && grep -qz -- "/init.sh$" "/proc/$pid/cmdline" 2>/dev/null; then
+    echo "$pid"
+  fi
 }
 
 # Waits until a command succeeds: SECONDS COMMAND…

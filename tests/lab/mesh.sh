@@ -14,6 +14,7 @@
 #   --apps       all; or only what rollouts restart (no Job, no bare pod); or none
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=lib.sh
 . "$here/lib.sh"
 
 sidecars=native ca_server=on aliases=on ca=self-signed apps=all
@@ -35,6 +36,7 @@ CA_SERVER=$ca_server
 ALIASES=$aliases
 TRUST_DOMAIN=lab-project.svc.id.goog
 S
+# shellcheck source=/dev/null
 . "$LAB_RUN/settings"
 
 inside() { "$here/lab" exec "$@"; }
@@ -84,14 +86,20 @@ items:
 Y
 }
 
+# A certificate request with a new key, and a certificate for one: what openssl says goes to the log.
+request() { openssl req -newkey "$1" -nodes -keyout "$2" -out "$3" -subj "$4" "${@:5}" 2>>"$LAB_RUN/log/openssl.log"; }
+certify() { # REQUEST CA CA-KEY DAYS OUT EXTENSION…
+  openssl x509 -req -in "$1" -CA "$2" -CAkey "$3" -CAcreateserial -days "$4" -out "$5" \
+    -extfile <(printf '%s\n' "${@:6}") 2>>"$LAB_RUN/log/openssl.log"
+}
+
 # A CA for Citadel to plug in: root, intermediate, chain; RSA, as asmcli wants it.
 plug_in_ca() {
   cd "$LAB_RUN/pki"
-  openssl req -x509 -newkey rsa:2048 -nodes -keyout citadel-root.key -out root-cert.pem -days 3650 \
-    -subj "/O=Lab/CN=Plug-in Root" 2>>../log/openssl.log
-  openssl req -newkey rsa:2048 -nodes -keyout ca-key.pem -out ca.csr -subj "/O=Lab/CN=Plug-in Intermediate" 2>>../log/openssl.log
-  openssl x509 -req -in ca.csr -CA root-cert.pem -CAkey citadel-root.key -CAcreateserial -days 730 -out ca-cert.pem \
-    -extfile <(echo "basicConstraints=critical,CA:TRUE,pathlen:0"; echo "keyUsage=critical,keyCertSign,cRLSign") 2>>../log/openssl.log
+  request rsa:2048 citadel-root.key root-cert.pem "/O=Lab/CN=Plug-in Root" -x509 -days 3650
+  request rsa:2048 ca-key.pem ca.csr "/O=Lab/CN=Plug-in Intermediate"
+  certify ca.csr root-cert.pem citadel-root.key 730 ca-cert.pem \
+    basicConstraints=critical,CA:TRUE,pathlen:0 keyUsage=critical,keyCertSign,cRLSign
   cat ca-cert.pem root-cert.pem >cert-chain.pem
   inside kubectl -n istio-system create secret generic cacerts --from-file=ca-cert.pem --from-file=ca-key.pem \
     --from-file=root-cert.pem --from-file=cert-chain.pem >/dev/null
@@ -99,12 +107,11 @@ plug_in_ca() {
 }
 
 gateway_certificate() {
-  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$LAB_RUN/pki/gateway.key" \
-    -out "$LAB_RUN/pki/gateway.csr" -subj /CN=gateway 2>>"$LAB_RUN/log/openssl.log"
-  openssl x509 -req -in "$LAB_RUN/pki/gateway.csr" -CA "$LAB_RUN/pki/web.crt" -CAkey "$LAB_RUN/pki/web.key" -CAcreateserial \
-    -days 365 -out "$LAB_RUN/pki/gateway.crt" \
-    -extfile <(echo "subjectAltName=DNS:istio-ingressgateway.istio-system.svc") 2>>"$LAB_RUN/log/openssl.log"
-  inside kubectl -n istio-system create secret tls gateway-tls --cert "$LAB_RUN/pki/gateway.crt" --key "$LAB_RUN/pki/gateway.key" >/dev/null
+  cd "$LAB_RUN/pki"
+  request rsa:2048 gateway.key gateway.csr /CN=gateway
+  certify gateway.csr web.crt web.key 365 gateway.crt subjectAltName=DNS:istio-ingressgateway.istio-system.svc
+  inside kubectl -n istio-system create secret tls gateway-tls --cert gateway.crt --key gateway.key >/dev/null
+  cd "$here"
 }
 
 manifests=$LAB_RUN/manifests

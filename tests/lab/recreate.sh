@@ -3,6 +3,7 @@
 # new ones come first, so that their Services always have an endpoint.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=lib.sh
 . "$here/lib.sh"
 
 inside() { "$here/lab" exec "$@"; }

@@ -173,13 +173,17 @@ impl Lab {
         said(&args, self.exec(&args));
     }
 
-    /// Restarts every workload of a namespace that a rollout restarts, one after the other, but no istiod.
+    /// Restarts every workload of a namespace that a rollout restarts, all at once, but no istiod.
     #[track_caller]
     pub(super) fn restart(&self, namespace: &str) {
         let kinds = "deployments,statefulsets,daemonsets";
         let objects = self.kubectl(&format!("get {kinds} -n {namespace} -o name"));
-        for object in objects.lines().filter(|o| !o.contains("/istiod")) {
-            self.kubectl(&format!("rollout restart {object} -n {namespace}"));
+        let objects: Vec<&str> = objects.lines().filter(|o| !o.contains("/istiod")).collect();
+        self.kubectl(&format!(
+            "rollout restart {} -n {namespace}",
+            objects.join(" ")
+        ));
+        for object in objects {
             self.kubectl(&format!(
                 "rollout status {object} -n {namespace} --timeout=90s"
             ));
