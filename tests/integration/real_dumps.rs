@@ -1,5 +1,6 @@
 //! Dumps of real proxies are judged as OpenSSL judges them, and real pods are seen for what they are.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 fn text(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/real")
+        .join("tests/fixtures")
         .join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
@@ -24,14 +25,17 @@ fn json(name: &str) -> Value {
 }
 
 fn cas() -> Vec<NamedCa> {
-    [("CITADEL", "citadel-root.crt"), ("MESHCA", "meshroot.crt")]
-        .map(|(name, file)| {
-            NamedCa::new(
-                name,
-                Bundle::from_certs([Cert::from_pem(&text(file)).unwrap()]),
-            )
-        })
-        .into()
+    [
+        ("CITADEL", "real/citadel-root.crt"),
+        ("MESHCA", "real/meshroot.crt"),
+    ]
+    .map(|(name, file)| {
+        NamedCa::new(
+            name,
+            Bundle::from_certs([Cert::from_pem(&text(file)).unwrap()]),
+        )
+    })
+    .into()
 }
 
 /// An hour after the dumps were taken.
@@ -76,14 +80,14 @@ fn ca_of(name: &str) -> &'static str {
 #[test]
 fn each_dump_of_a_real_proxy_gets_the_verdict_that_openssl_gave() {
     let mut judged = 0;
-    for line in text("verdicts.txt").lines() {
+    for line in text("real/verdicts.txt").lines() {
         let (file, rest) = line.split_once("  leaf signed by [").unwrap();
         let (signer, trusts) = rest.split_once("]  trusts [").unwrap();
         let mut wanted: Vec<&str> = trusts.split('\'').skip(1).step_by(2).map(ca_of).collect();
         wanted.sort_unstable();
         let account = file.split('-').nth(1).unwrap();
 
-        let verdict = Verdict::of(&reading(file, account), &cas(), then());
+        let verdict = Verdict::of(&reading(&format!("real/{file}"), account), &cas(), then());
         let trusted: Vec<&str> = ["CITADEL", "MESHCA"]
             .into_iter()
             .filter(|ca| verdict.trusts(ca))
@@ -106,11 +110,56 @@ fn each_dump_of_a_real_proxy_gets_the_verdict_that_openssl_gave() {
     assert_eq!(judged, 6);
 }
 
+/// One proxy of each kind at each stage of a migration, of a self-signed and of a plugged-in CA
+/// (`tests/lab/fixtures.sh`).
+#[test]
+fn each_stage_of_a_real_migration_gets_the_verdicts_that_openssl_gave() {
+    let mut judged = 0;
+    for ca in ["self-signed", "plug-in"] {
+        let cas = ["CITADEL", "MESHCA"].map(|name| {
+            let root = Cert::from_pem(&text(&format!("lab/{ca}/{name}.pem"))).unwrap();
+            NamedCa::new(name, Bundle::from_certs([root]))
+        });
+        let said = json(&format!("lab/{ca}/verdicts.json"));
+        let at: Timestamp = said["taken_at"].as_str().unwrap().parse().unwrap();
+        for (file, wanted) in said["dumps"].as_object().unwrap() {
+            let (_, rest) = file.trim_end_matches(".json").split_once('-').unwrap();
+            let namespace = ["istio-system", "pay", "shop"]
+                .into_iter()
+                .find(|ns| rest.starts_with(ns))
+                .unwrap();
+            let mut reading = reading(&format!("lab/{ca}/{file}"), &rest[namespace.len() + 1..]);
+            namespace.clone_into(&mut reading.pod.namespace);
+            let verdict = Verdict::of(&reading, &cas, at);
+            let roots: BTreeSet<String> = verdict
+                .roots
+                .as_ref()
+                .unwrap()
+                .iter()
+                .map(|(fingerprint, _)| fingerprint.to_string())
+                .collect();
+            let trusts = wanted["trusts"].as_array().unwrap().iter();
+            let trusts: BTreeSet<String> = trusts.map(|t| t.as_str().unwrap().to_owned()).collect();
+            assert_eq!(roots, trusts, "{ca}/{file}");
+            assert!(
+                matches!(&verdict.signer, Signer::By { ca, .. } if *ca == wanted["signer"]),
+                "{ca}/{file}: {:?}",
+                verdict.signer
+            );
+            let identity = verdict.identity.as_ref().unwrap();
+            assert_eq!(identity.trust_domain, wanted["trust_domain"], "{ca}/{file}");
+            assert_eq!(verdict.unknown(), None, "{ca}/{file}");
+            judged += 1;
+        }
+    }
+    assert_eq!(judged, 22);
+}
+
 #[test]
 fn the_same_dumps_are_judged_by_time() {
     let late: Timestamp = "2026-11-25T05:00:00Z".parse().unwrap();
     let verdict = Verdict::of(
-        &reading("pay-sleep-meshca-only.json", "sleep"),
+        &reading("real/pay-sleep-meshca-only.json", "sleep"),
         &cas(),
         late,
     );
@@ -120,7 +169,7 @@ fn the_same_dumps_are_judged_by_time() {
 #[test]
 fn a_certificate_of_another_service_account_is_no_identity() {
     let verdict = Verdict::of(
-        &reading("pay-sleep-meshca-only.json", "httpbin"),
+        &reading("real/pay-sleep-meshca-only.json", "httpbin"),
         &cas(),
         then(),
     );
@@ -133,7 +182,7 @@ fn a_certificate_of_another_service_account_is_no_identity() {
 
 #[test]
 fn a_whole_dump_of_a_real_proxy_tells_whom_it_accepts() {
-    let whole = json("full-native-meshca-distribute.json");
+    let whole = json("real/full-native-meshca-distribute.json");
     let matchers = matchers::matchers(&[&whole]).unwrap();
     let id = |domain: &str| SpiffeId::new(domain, "pay", "httpbin");
     assert!(matches!(matchers.inbound, Inbound::Names(_)));
@@ -160,7 +209,7 @@ fn a_whole_dump_of_a_real_proxy_tells_whom_it_accepts() {
 
 #[test]
 fn a_dump_without_listeners_is_unknown_and_not_permissive() {
-    let secrets_only = json("pay-sleep-meshca-only.json");
+    let secrets_only = json("real/pay-sleep-meshca-only.json");
     assert_eq!(
         matchers::matchers(&[&secrets_only]).unwrap_err(),
         "the dump shows no listeners"
@@ -174,7 +223,7 @@ fn pods_of_the_real_injector_are_told_apart() {
         ("injected-pod-native.yaml", ProxyKind::NativeSidecar),
         ("injected-pod-gateway.yaml", ProxyKind::Gateway),
     ] {
-        let list: Value = serde_saphyr::from_str(&text(file)).unwrap();
+        let list: Value = serde_saphyr::from_str(&text(&format!("real/{file}"))).unwrap();
         let pod = list["items"].get(0).cloned().unwrap_or(list);
         let PodClass::Proxy(proxy) = pods::classify(&Object::new(pod)) else {
             panic!("{file}: no proxy")
