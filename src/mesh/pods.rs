@@ -180,12 +180,12 @@ pub fn service_account(pod: &Value) -> String {
     }
 }
 
-/// The proxy's container, and whether it is a native sidecar.
 /// Whether a pod, as admitted, has a proxy in it.
 pub(super) fn has_proxy_container(pod: &Value) -> bool {
     proxy_container(pod).is_some()
 }
 
+/// The proxy's container, and whether it is a native sidecar.
 fn proxy_container(pod: &Value) -> Option<(&Value, bool)> {
     let find = |pointer: &str| {
         pod.pointer(pointer)

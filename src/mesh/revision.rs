@@ -5,14 +5,12 @@
 //! root reach a proxy was found on a real mesh: `caCertificates` alone does nothing; it takes
 //! `ISTIO_MULTIROOT_MESH=true` on istiod and `PROXY_CONFIG_XDS_AGENT=true` on the proxy.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use serde_json::Value;
 
 use super::dump::Reading;
-use super::injection::{Injection, Labels};
-use super::{MeshError, admission, names, pods};
+use super::injection::Injection;
+use super::{MeshError, names, pods};
 use crate::cluster::{Cluster, Object, Selector};
 use crate::pki::{Bundle, certs_from_pem};
 
@@ -48,7 +46,8 @@ pub struct Revision {
     pub xds_agent: bool,
     /// `ENABLE_CA_SERVER` on istiod (default true).
     pub ca_server: bool,
-    /// Whether its webhook makes a proxy: found by a dry run, else why not.
+    /// Whether its webhook makes a proxy, else why not, or why that is unknown: as long as nobody asked
+    /// ([`super::gate::View::ask_injectors`]).
     pub injects: Reading<()>,
     /// Who signs for its proxies.
     pub signer: CaEndpoint,
@@ -86,7 +85,6 @@ pub fn with_revision(base: &str, revision: &str) -> String {
 pub async fn read_all(
     cluster: &Cluster,
     injection: &Injection,
-    namespaces: &BTreeMap<String, Labels>,
 ) -> Result<Vec<Revision>, MeshError> {
     let deployments = cluster.kind("deployments.apps").await?;
     let config_maps = cluster.kind("configmaps").await?;
@@ -106,11 +104,9 @@ pub async fn read_all(
             .unwrap_or_else(|| "default".into());
         let mesh_name = with_revision("istio", &name);
         let values_name = with_revision("istio-sidecar-injector", &name);
-        let injects = async { Ok(admission::dry_run(cluster, injection, namespaces, &name).await) };
-        let (mesh, values, injects) = futures::try_join!(
+        let (mesh, values) = futures::try_join!(
             cluster.get(&config_maps, namespace, &mesh_name),
-            cluster.get(&config_maps, namespace, &values_name),
-            injects
+            cluster.get(&config_maps, namespace, &values_name)
         )?;
         let mesh = parse(mesh.as_ref(), &mesh_name, "mesh")?;
         let values = parse(values.as_ref(), &values_name, "values")?;
@@ -123,7 +119,7 @@ pub async fn read_all(
             })
             .count();
         out.push(revision(
-            &name, deployment, &mesh, &values, ready, injection, injects,
+            &name, deployment, &mesh, &values, ready, injection,
         ));
     }
     out.sort_by(|a, b| a.name.cmp(&b.name));
@@ -147,7 +143,6 @@ fn revision(
     values: &Value,
     ready: usize,
     injection: &Injection,
-    injects: Reading<()>,
 ) -> Revision {
     let env = |key: &str| istiod_env(deployment.value(), key);
     let metadata = &mesh["defaultConfig"]["proxyMetadata"];
@@ -180,7 +175,7 @@ fn revision(
         multi_root: env("ISTIO_MULTIROOT_MESH").as_deref() == Some("true"),
         xds_agent: metadata["PROXY_CONFIG_XDS_AGENT"].as_str() == Some("true"),
         ca_server: env("ENABLE_CA_SERVER").as_deref() != Some("false"),
-        injects,
+        injects: Err(format!("the injector of revision `{name}` was not asked")),
         signer: signer(provider.as_deref(), &address),
         root: istiod_root(name, injection),
     }

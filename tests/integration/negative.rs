@@ -282,3 +282,23 @@ fn main(p) {
     let ran = on_mesh("restart.rhai", script, &mesh).run().code(3);
     assert_eq!(ran.finished()["failure"]["code"], "RS103");
 }
+
+/// (f) An istiod that is Ready and cannot inject: a dry run shows it before a namespace points to it.
+#[test]
+fn an_istiod_without_its_ca_server_is_refused_before_anything_is_moved() {
+    let refused = rootshift("run citadel-to-meshca --twin=no-ca-server -o jsonl")
+        .run()
+        .code(3);
+    let failure = &refused.finished()["failure"];
+    assert_eq!(failure["code"], "RS304", "{failure}");
+    let evidence = failure["evidence"].to_string();
+    assert!(
+        evidence.contains("a dry run of a pod") && evidence.contains("failed calling webhook"),
+        "{evidence}"
+    );
+    assert_eq!(failed(&refused), 0);
+    let pointed = refused.events().iter().any(|e| {
+        e["event"] == "mutation" && e["kind"] == "namespace" && e["change"].to_string().contains("meshca")
+    });
+    assert!(!pointed, "no namespace points to it");
+}

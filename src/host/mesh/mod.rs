@@ -446,7 +446,12 @@ mod words {
         trusts: Array,
     ) -> Reply<()> {
         let trusts = super::texts("trusts", &trusts)?;
-        let findings = gate::revision_ready(&mesh.view()?, revision, signer, &trusts);
+        let view = mesh.wait(async {
+            let mut view = View::take(&mesh.cluster, mesh.world.cas(), &mesh.options).await?;
+            view.ask_injectors(&mesh.cluster).await;
+            Ok(view)
+        })?;
+        let findings = gate::revision_ready(&view, revision, signer, &trusts);
         mesh.ask(gate::REVISION, &findings)
     }
 

@@ -125,7 +125,7 @@ pub fn root_is_gone(view: &View, roots: &Bundle) -> Vec<Finding> {
 
 /// Check: a revision is installed and set up to sign and to distribute as a phase needs it.
 ///
-/// `signer` is the named CA that must sign; every CA of `trusts` must reach its proxies.
+/// The view must have asked the injectors. `signer` is the named CA that must sign; every CA of `trusts` must reach its proxies.
 pub fn revision_ready(view: &View, name: &str, signer: &str, trusts: &[String]) -> Vec<Finding> {
     let next = "install the revision with asmcli as the procedure has it; see the installer's log";
     let Some(revision) = view.revision(name) else {

@@ -31,7 +31,10 @@ pub async fn review(
     if !concerns_mesh(cluster, effect).await? {
         return Ok(Vec::new());
     }
-    let view = View::take(cluster, given, options).await?;
+    let mut view = View::take(cluster, given, options).await?;
+    if matches!(effect, Effect::NamespaceLabels { .. } | Effect::Pods { .. }) {
+        view.ask_injectors(cluster).await;
+    }
     Ok(match effect {
         Effect::CaSecret { name, after } => ca_secret(cluster, &view, name, after.as_ref()).await?,
         Effect::IstiodRemoval { revision, what } => istiod_removal(&view, revision, what),

@@ -14,7 +14,7 @@ pub use guards::review;
 
 use super::revision::Revision;
 use super::survey::{Survey, SurveyOptions};
-use super::{MeshError, ca, revision};
+use super::{MeshError, admission, ca, revision};
 use crate::cluster::Cluster;
 use crate::pki::NamedCa;
 
@@ -103,12 +103,32 @@ impl View {
     ) -> Result<Self, MeshError> {
         let cas = ca::find(cluster, given).await?;
         let survey = Survey::take(cluster, &cas, options).await?;
-        let revisions = revision::read_all(cluster, &survey.injection, &survey.namespaces).await?;
+        let revisions = revision::read_all(cluster, &survey.injection).await?;
         Ok(Self {
             survey,
             revisions,
             cas,
         })
+    }
+
+    /// Asks the injector of every revision for a proxy, by a dry run. Separate from reading the mesh, since it
+    /// takes the right to create pods, and only what makes new ones rests on it.
+    pub async fn ask_injectors(&mut self, cluster: &Cluster) {
+        let Self {
+            survey, revisions, ..
+        } = self;
+        let asked = revisions.iter().map(|revision| {
+            admission::dry_run(
+                cluster,
+                &survey.injection,
+                &survey.namespaces,
+                &revision.name,
+            )
+        });
+        let answers = futures::future::join_all(asked).await;
+        for (revision, answer) in revisions.iter_mut().zip(answers) {
+            revision.injects = answer;
+        }
     }
 
     /// The revision of that name.

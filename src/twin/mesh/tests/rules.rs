@@ -146,6 +146,8 @@ async fn deleted_secrets_do_nothing_until_istiod_restarts_and_then_a_third_root_
     })
     .await
     .expect("the mounts are refreshed");
+    // An agent connects first and takes the roots after that, and the test may look in between.
+    lab.mesh.settle().await;
     for (namespace, name) in [("shop", &web), ("pay", &api)] {
         assert_eq!(
             lab.standing(namespace, name),
