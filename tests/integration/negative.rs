@@ -298,7 +298,9 @@ fn an_istiod_without_its_ca_server_is_refused_before_anything_is_moved() {
     );
     assert_eq!(failed(&refused), 0);
     let pointed = refused.events().iter().any(|e| {
-        e["event"] == "mutation" && e["kind"] == "namespace" && e["change"].to_string().contains("meshca")
+        e["event"] == "mutation"
+            && e["kind"] == "namespace"
+            && e["change"].to_string().contains("meshca")
     });
     assert!(!pointed, "no namespace points to it");
 }
