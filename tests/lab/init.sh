@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# init.sh NAME : the first process of a lab. Runs with new network, mount and PID namespaces
+# init.sh NAME [NODE] : the first process of a lab. Runs with new network, mount and PID namespaces
 # (`lab up` makes them), so that everything it starts, mounts or configures ends with it.
 set -euo pipefail
 # shellcheck disable=SC2034 # lib.sh reads it
@@ -105,8 +105,12 @@ start kube-proxy "$controlplane" kube-proxy --kubeconfig=kubeconfig --hostname-o
   --cluster-cidr="$POD_NET" --conntrack-max-per-core=0 --conntrack-tcp-timeout-established=0s \
   --conntrack-tcp-timeout-close-wait=0s --healthz-bind-address= --metrics-bind-address=127.0.0.1:10249
 wait "$mesh_keys"
-start node "$LAB_BIN/node" run --kubeconfig=kubeconfig --client-ca=pki/ca.crt --run="$LAB_RUN" --bin="$LAB_BIN" --share="$LAB_SHARE" \
-  --certs="$LAB_RUN/certs"
+if [ $# = 1 ]; then
+  start node "$LAB_BIN/node" run --kubeconfig=kubeconfig --client-ca=pki/ca.crt --run="$LAB_RUN" --bin="$LAB_BIN" \
+    --share="$LAB_SHARE" --certs="$LAB_RUN/certs"
+else
+  start node "$2" lab-node "https://$NODE_IP:6443" pki/ca.crt pki/admin.crt pki/admin.key
+fi
 until_ok 30 grep -q ' ready$' log/node.log
 touch ready
 

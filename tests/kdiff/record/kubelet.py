@@ -20,11 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 NODE, SERVER, CA, CERT, KEY = sys.argv[1:]
 # How long a Job's pod runs, and how long containers take to stop.
 RUN, STOP = 0.5, 0.3
-ADDRESS = "10.88.0.1"
 
 tls = ssl.create_default_context(cafile=CA)
 tls.load_cert_chain(CERT, KEY)
 host = urllib.parse.urlsplit(SERVER)
+# The machine that the API server is on is the node.
+ADDRESS = host.hostname
 local = threading.local()
 pool = ThreadPoolExecutor(16)
 addresses = {}
@@ -215,7 +216,7 @@ def see(pod):
 def main():
     register()
     selector = "fieldSelector=spec.nodeName%3D" + NODE
-    print("ready", flush=True)
+    print("node is ready", flush=True)
     while True:
         try:
             _, pods = call("GET", "/api/v1/pods?" + selector)
