@@ -14,10 +14,10 @@ use std::{
 
 use crate::{
     kubectl,
-    support::{ServedTwin, say, skip},
+    support::{ServedTwin, say, skip, turn},
 };
 
-/// How many cases run at the same time: as many as CI has cores, since some give the server a few seconds only.
+/// How many cases run at the same time: as many as CI has cores.
 const JOBS: &str = "2";
 
 #[test]
@@ -31,6 +31,8 @@ fn the_twin_answers_as_a_real_api_server_does() {
     if let Some(tool) = ["bash", "curl", "jq", "python3"].iter().find(|t| !runs(t)) {
         return skip(&format!("no {tool}"));
     }
+    // Some cases give the server a few seconds only.
+    let _turn = turn();
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kdiff");
     let out = tempfile::tempdir().unwrap();
     let twin = ServedTwin::start(home.join("scenario.yaml").to_str().unwrap());

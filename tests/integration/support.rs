@@ -9,7 +9,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -421,6 +421,13 @@ impl ServedTwin {
             context.trim_matches('"')
         )
     }
+}
+
+/// Waits until no other test that starts many processes runs, and keeps the next one waiting.
+pub fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    // One that failed has ended what it started all the same.
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a test that lacks something may be skipped: not where the whole suite has to run.

@@ -25,6 +25,7 @@ fill() {
   done
   if [ "$SIDECARS" = classic ]; then text=${text//SIDECARS_ARE_NATIVE/false}; fi
   text=${text//SIDECARS_ARE_NATIVE/true}
+  text=${text//DRAIN_DURATION/$([ "$SIDECARS" = classic ] && echo 3s || echo 1s)}
   if [ "$ALIASES" = off ]; then text=$(grep -v trustDomainAliases: <<<"$text"); fi
   # With `served` istiod has no CA server either: see options/istiod-tls.yaml.
   if [ "$CA_SERVER" = on ]; then text=$(grep -v ENABLE_CA_SERVER: <<<"$text"); fi

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Program, say, skip};
+use crate::support::{Program, say, skip, turn};
 
-/// Two cores carry one mesh: its tests take turns.
-static TURN: Mutex<()> = Mutex::new(());
+/// No command on it may take longer: pods start and end at the pace of real ones.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// A lab that is up; it is taken down when this is dropped.
 pub(super) struct Lab {
@@ -60,11 +61,10 @@ impl Lab {
             skip(reason);
             return None;
         }
-        // A test that failed has taken its lab down all the same.
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        // Two cores carry one mesh.
         Some(Lab {
             name: "test".to_owned(),
-            _turn: Some(turn),
+            _turn: Some(turn()),
         })
     }
 
@@ -140,6 +140,7 @@ impl Lab {
     pub(super) fn rootshift(&self, args: &str) -> Program {
         let lab = home().join("lab");
         Program::new(args.split_whitespace())
+            .limit(LIMIT)
             .through([lab.to_str().unwrap(), "exec"])
             .env("LAB_NAME", &self.name)
             .env(

@@ -4,7 +4,9 @@ k get all --no-headers
 k get deploy,svc
 k get deploy web svc/web
 k get all -l app=none
-k delete all --all --wait=false
+# Whether the ReplicaSet is still there when its turn comes is the garbage collector's chance.
+delete_all() { kubectl -n "$NS" delete all --all --wait=false | grep -v '^replicaset'; }
+t delete_all
 k get cm a -o name
 kc api-resources --categories=all -o name
 kc api-resources --categories=nothing
