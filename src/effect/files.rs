@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read as _, Write},
     path::{Path, PathBuf},
 };
 
@@ -21,6 +21,14 @@ pub enum FileError {
         path: PathBuf,
         /// The operating system's words, without its error number.
         reason: String,
+    },
+    /// Longer than what the caller reads.
+    #[error("{path}: longer than {limit} bytes", path = path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// How much is read.
+        limit: usize,
     },
     /// The file is not UTF-8 text.
     #[error("{path}: not UTF-8 text: byte 0x{byte:02x} at line {line}, byte {column} of the line", path = path.display())]
@@ -54,6 +62,37 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
             column: at - line_start + 1,
         }
     })
+}
+
+/// Reads a whole file of at most `limit` bytes.
+pub fn read_bytes(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+    let failed = |e: io::Error| io_error("read", path, &e);
+    let file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    let at_most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(at_most).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > limit {
+        return Err(FileError::TooLong {
+            path: path.to_owned(),
+            limit,
+        });
+    }
+    Ok(bytes)
+}
+
+/// The permission bits of a file; `None` where the system has none.
+pub fn mode(path: &Path) -> Result<Option<u32>, FileError> {
+    let metadata = fs::metadata(path).map_err(|e| io_error("read", path, &e))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        Ok(Some(metadata.permissions().mode() & 0o7777))
+    }
+    #[cfg(not(unix))]
+    {
+        drop(metadata);
+        Ok(None)
+    }
 }
 
 /// Writes a whole file with mode 0600, replacing what was there; for kubeconfigs and keys.

@@ -7,13 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
 use super::names;
-use crate::pki::{Bundle, Cert, certs_from_pem};
+use crate::pki::{Bundle, Cert, CertCache, PemIssue, decode_base64};
 
 /// A value, or why it is not known.
 pub type Reading<T> = Result<T, String>;
@@ -65,6 +62,11 @@ pub struct Secrets {
 /// A reason when the JSON holds no secrets section at all: a mask that the Envoy does not know, a
 /// body of something else. A section without our secrets is not an error but unknown readings.
 pub fn secrets(dump: &Value) -> Result<Secrets, String> {
+    secrets_with(dump, &CertCache::default())
+}
+
+/// [`secrets`], with what was parsed already: many proxies hold the same roots.
+pub fn secrets_with(dump: &Value, cache: &CertCache) -> Result<Secrets, String> {
     let sections = sections(dump);
     if sections.is_empty() {
         return Err("the dump has no secrets section".into());
@@ -107,7 +109,8 @@ pub fn secrets(dump: &Value) -> Result<Secrets, String> {
         |secret| {
             let certificate = field(secret, "tls_certificate", "tlsCertificate");
             let text = source(field(certificate, "certificate_chain", "certificateChain"))?;
-            let chain = certificates(&text, names::SDS_DEFAULT, &mut notes);
+            let (chain, issues) = cache.certs_from_pem(&text);
+            note(&issues, names::SDS_DEFAULT, &mut notes);
             if chain.is_empty() {
                 Err("secret `default` holds no readable certificate".into())
             } else {
@@ -121,6 +124,7 @@ pub fn secrets(dump: &Value) -> Result<Secrets, String> {
         |secret| {
             trust_store(
                 field(secret, "validation_context", "validationContext"),
+                cache,
                 &mut notes,
             )
         },
@@ -170,18 +174,18 @@ fn collect<T: PartialEq>(
     Ok(out)
 }
 
-fn trust_store(context: &Value, notes: &mut Vec<String>) -> Reading<TrustStore> {
+fn trust_store(context: &Value, cache: &CertCache, notes: &mut Vec<String>) -> Reading<TrustStore> {
     if let Some(domains) = spiffe_domains(context) {
         let mut bundles = BTreeMap::new();
         for domain in domains {
             let name = domain["name"].as_str().unwrap_or_default().to_lowercase();
             let text = source(field(domain, "trust_bundle", "trustBundle"))?;
-            bundles.insert(name, bundle(&text, notes)?);
+            bundles.insert(name, bundle(&text, cache, notes)?);
         }
         return Ok(TrustStore::PerDomain(bundles));
     }
     let text = source(field(context, "trusted_ca", "trustedCa"))?;
-    Ok(TrustStore::Bundle(bundle(&text, notes)?))
+    Ok(TrustStore::Bundle(bundle(&text, cache, notes)?))
 }
 
 fn spiffe_domains(context: &Value) -> Option<&Vec<Value>> {
@@ -190,22 +194,22 @@ fn spiffe_domains(context: &Value) -> Option<&Vec<Value>> {
     field(config, "trust_domains", "trustDomains").as_array()
 }
 
-fn bundle(text: &str, notes: &mut Vec<String>) -> Reading<Bundle> {
-    let certs = certificates(text, names::SDS_ROOT, notes);
-    if certs.is_empty() {
+fn bundle(text: &str, cache: &CertCache, notes: &mut Vec<String>) -> Reading<Bundle> {
+    let read = cache.bundle(text);
+    let (bundle, issues) = &*read;
+    note(issues, names::SDS_ROOT, notes);
+    if bundle.is_empty() {
         return Err("secret `ROOTCA` holds no readable certificate".into());
     }
-    Ok(Bundle::from_certs(certs))
+    Ok(bundle.clone())
 }
 
-fn certificates(text: &str, name: &str, notes: &mut Vec<String>) -> Vec<Cert> {
-    let (certs, issues) = certs_from_pem(text);
+fn note(issues: &[PemIssue], name: &str, notes: &mut Vec<String>) {
     notes.extend(
         issues
             .iter()
             .map(|i| format!("secret `{name}`, block {}: {}", i.index, i.reason)),
     );
-    certs
 }
 
 /// The text of an Envoy `DataSource`.
@@ -214,7 +218,8 @@ fn source(data: &Value) -> Reading<String> {
         return Ok(text.to_owned());
     }
     if let Some(encoded) = field(data, "inline_bytes", "inlineBytes").as_str() {
-        let bytes = decode(encoded).ok_or("its bytes are not base64: the dump is damaged")?;
+        let bytes =
+            decode_base64(encoded).ok_or("its bytes are not base64: the dump is damaged")?;
         return String::from_utf8(bytes).map_err(|_| "its bytes are not PEM text".into());
     }
     for (snake, camel) in [
@@ -228,19 +233,6 @@ fn source(data: &Value) -> Reading<String> {
         }
     }
     Err("the dump shows no data for it".into())
-}
-
-/// Standard or URL-safe base64, padded or not: dumps come in all four.
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let config =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    let alphabet = if text.contains(['-', '_']) {
-        &alphabet::URL_SAFE
-    } else {
-        &alphabet::STANDARD
-    };
-    GeneralPurpose::new(alphabet, config).decode(text).ok()
 }
 
 /// A field under either spelling.

@@ -3,6 +3,7 @@
 //! One port-forward and three requests a proxy. What cannot be read is a reading that says why; it
 //! is never left out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -13,6 +14,7 @@ use super::matchers::{self, Matchers};
 use super::names;
 use super::pods::ProxyPod;
 use crate::cluster::{Cluster, ClusterError, Forward, Limits};
+use crate::pki::CertCache;
 
 /// What one proxy said.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct ReadOptions {
     pub limits: Limits,
     /// Attempts, with a pause that doubles from 100 ms between them.
     pub attempts: u32,
+    /// What was parsed already; shared by all readings with these options.
+    pub certs: Arc<CertCache>,
 }
 
 impl Default for ReadOptions {
@@ -42,6 +46,7 @@ impl Default for ReadOptions {
             concurrency: 16,
             limits: Limits::default(),
             attempts: 3,
+            certs: Arc::default(),
         }
     }
 }
@@ -96,7 +101,7 @@ async fn attempt_one(
         .await?;
     let mut secrets = fetch(&mut forward, names::SECRETS_MASKED)
         .await?
-        .and_then(|d| dump::secrets(&d));
+        .and_then(|d| dump::secrets_with(&d, &options.certs));
     let listeners = fetch(&mut forward, names::LISTENERS_MASKED).await?;
     let clusters = fetch(&mut forward, names::CLUSTERS_MASKED).await?;
     let mut matchers = listeners.and_then(|l| matchers::matchers(&[&l, &clusters?]));
@@ -105,7 +110,7 @@ async fn attempt_one(
         // section out.
         if let Ok(whole) = fetch(&mut forward, names::PLAIN_DUMP).await? {
             if secrets.is_err() {
-                secrets = dump::secrets(&whole);
+                secrets = dump::secrets_with(&whole, &options.certs);
             }
             if matchers.is_err() {
                 matchers = matchers::matchers(&[&whole]);

@@ -3,12 +3,25 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::fingerprint::Hasher;
 use super::{Cert, Fingerprint, PemIssue, certs_from_pem};
 
 /// A set of certificates by DER. Order and repetition in the text do not matter; cloning shares.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Bundle(Arc<BTreeSet<Cert>>);
+
+/// How two bundles differ. Order and repetition in the texts are no difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BundleDiff {
+    /// Only in the first.
+    pub removed: Bundle,
+    /// Only in the second.
+    pub added: Bundle,
+    /// In both.
+    pub kept: Bundle,
+}
 
 /// A CA under the name that the configuration gives it. Names never come from certificates: a
 /// root made anew bears the old subject.
@@ -67,13 +80,42 @@ impl Bundle {
         Bundle::from_certs(self.0.intersection(&other.0).cloned())
     }
 
+    /// Whether everything in here is in `other`.
+    pub fn is_subset(&self, other: &Bundle) -> bool {
+        self.0.is_subset(&other.0)
+    }
+
+    /// What leaves and what comes when `self` becomes `other`.
+    pub fn diff(&self, other: &Bundle) -> BundleDiff {
+        BundleDiff {
+            removed: self.difference(other),
+            added: other.difference(self),
+            kept: self.intersection(other),
+        }
+    }
+
+    /// When the first of its certificates expires; `None` for an empty bundle. Until then every
+    /// path that ends in it keeps its end.
+    pub fn first_expiry(&self) -> Option<Timestamp> {
+        self.0.iter().map(Cert::not_after).min()
+    }
+
     /// The bundle as Istio's agent writes it into `ROOTCA`: the PEM texts in the order of their
     /// characters (`security/pkg/nodeagent/cache/secretcache.go`, `mergeConfigTrustBundle`), which
     /// is not the order of the DER.
     pub fn pem(&self) -> String {
-        let mut texts: Vec<String> = self.0.iter().map(Cert::pem).collect();
-        texts.sort();
-        texts.concat()
+        self.by_text().into_iter().map(|(text, _)| text).collect()
+    }
+
+    /// The certificates in the order of [`Bundle::pem`].
+    pub fn in_istios_order(&self) -> impl Iterator<Item = &Cert> {
+        self.by_text().into_iter().map(|(_, cert)| cert)
+    }
+
+    fn by_text(&self) -> Vec<(String, &Cert)> {
+        let mut certs: Vec<(String, &Cert)> = self.0.iter().map(|c| (c.pem(), c)).collect();
+        certs.sort();
+        certs
     }
 
     /// SHA-256 of the DER of all certificates, in order: the same for the same set.

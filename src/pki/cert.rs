@@ -3,11 +3,13 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::parse::{self, Parsed};
+use super::parse::{self, KeyUsages, Parsed};
+use super::signature::{self, Signature};
 use super::{Fingerprint, SpiffeError, SpiffeId, pem};
 
 /// An X.509 certificate. Cloning shares it; equality, order and hash are those of the DER.
@@ -108,9 +110,30 @@ impl Cert {
         self.0.issuer.clone()
     }
 
+    /// The subject's attributes in the order of encoding, each as type (`O`, or an OID) and value.
+    pub fn subject_attributes(&self) -> Vec<(String, String)> {
+        parse::attributes(&self.0.subject_raw)
+    }
+
+    /// The issuer's attributes, likewise.
+    pub fn issuer_attributes(&self) -> Vec<(String, String)> {
+        parse::attributes(&self.0.issuer_raw)
+    }
+
     /// The serial number in lower-case hex, padded with zeros to 32 digits as Istio does since 1.29.
+    /// Serials name a certificate within its CA only: compare [`Cert::sha256`].
     pub fn serial(&self) -> String {
-        self.0.serial.clone()
+        parse::serial_hex(&self.0.serial)
+    }
+
+    /// The serial number in decimal, as Istio printed it up to 1.17.
+    pub fn serial_decimal(&self) -> String {
+        parse::serial_decimal(&self.0.serial)
+    }
+
+    /// How the issuer signed: `RSA with SHA-256`, or the algorithm's OID.
+    pub fn signature_algorithm(&self) -> &str {
+        &self.0.signature_algorithm
     }
 
     /// Valid from this instant on.
@@ -138,9 +161,26 @@ impl Cert {
         self.0.path_len
     }
 
+    /// How long until it expires; negative afterwards.
+    pub fn expires_in(&self, now: Timestamp) -> SignedDuration {
+        self.0.not_after.duration_since(now)
+    }
+
     /// A CA whose key usage, if stated, includes signing certificates.
     pub fn can_sign_certs(&self) -> bool {
-        self.0.ca && self.0.usages.as_ref().is_none_or(|usages| usages.cert_sign)
+        self.0.ca && self.0.usages.is_none_or(KeyUsages::cert_sign)
+    }
+
+    /// The key usages by RFC 5280's names (`digitalSignature`, `keyCertSign`); `None`: not stated,
+    /// which allows all.
+    pub fn key_usages(&self) -> Option<Vec<&'static str>> {
+        self.0.usages.map(KeyUsages::names)
+    }
+
+    /// The extended key usages by RFC 5280's names (`serverAuth`, `clientAuth`), others as OIDs;
+    /// `None`: not stated, which allows all.
+    pub fn extended_key_usages(&self) -> Option<&[String]> {
+        self.0.purposes.as_ref().map(|purposes| &purposes.names[..])
     }
 
     /// The URIs of the subject alternative name, in order.
@@ -151,6 +191,21 @@ impl Cert {
     /// The DNS names of the subject alternative name, in order.
     pub fn dns_names(&self) -> &[String] {
         &self.0.dns_names
+    }
+
+    /// The IP addresses of the subject alternative name, in order.
+    pub fn ip_addresses(&self) -> &[IpAddr] {
+        &self.0.ip_addresses
+    }
+
+    /// The e-mail addresses of the subject alternative name, in order.
+    pub fn email_addresses(&self) -> &[String] {
+        &self.0.email_addresses
+    }
+
+    /// Subject alternative names of other kinds, as `KIND:VALUE`.
+    pub fn other_names(&self) -> &[String] {
+        &self.0.other_names
     }
 
     /// The one workload identity.
@@ -165,7 +220,26 @@ impl Cert {
 
     /// Subject and issuer are the same name. That says nothing about who signed it.
     pub fn is_self_issued(&self) -> bool {
-        self.0.subject_raw == self.0.issuer_raw
+        self.0.subject_canonical == self.0.issuer_canonical
+    }
+
+    /// Whether its own key signed it; `None` where the algorithm is not supported, so that it
+    /// cannot be told.
+    pub fn is_self_signed(&self) -> Option<bool> {
+        if !self.is_self_issued() {
+            return Some(false);
+        }
+        match self.self_signature() {
+            Signature::Bad => Some(false),
+            Signature::Good => Some(true),
+            Signature::Unsupported(_) => None,
+        }
+    }
+
+    pub(super) fn self_signature(&self) -> &Signature {
+        self.0
+            .self_signature
+            .get_or_init(|| signature::check(self, self))
     }
 
     /// The subject key identifier, if present.

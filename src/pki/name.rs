@@ -1,8 +1,10 @@
 //! Distinguished names in the text form of RFC 4514.
 //!
-//! For people only: names are compared by their DER, since two CAs may bear the same one and two
-//! encodings of one text are different names.
+//! The text is for people only. Names are compared in their canonical form, as OpenSSL and BoringSSL do
+//! when they look for an issuer (RFC 5280, section 7.1): two encodings of one text are one name. That
+//! two certificates bear one name proves nothing all the same.
 
+use x509_parser::asn1_rs::{Tag, ToDer};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use super::fingerprint::hex;
@@ -17,21 +19,87 @@ pub(super) fn rfc4514(name: &X509Name<'_>) -> String {
     rdns.join(",")
 }
 
+/// The attributes of a name in the order of encoding, each as type and value.
+pub(super) fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
+    name.iter_attributes()
+        .map(|attribute| {
+            let oid = attribute.attr_type().to_id_string();
+            let kind = short_name(&oid).map_or(oid, str::to_owned);
+            let value = attribute
+                .as_str()
+                .map_or_else(|_| encoded(attribute), str::to_owned);
+            (kind, value)
+        })
+        .collect()
+}
+
+/// The canonical form: values of the usual string types without regard to the type, to case of ASCII
+/// letters, and to blanks at the ends or repeated ones; other values as they are.
+pub(super) fn canonical(name: &X509Name<'_>) -> Vec<u8> {
+    let mut rdns = Vec::new();
+    for rdn in name.iter_rdn() {
+        // A SET has no order of its own.
+        let mut attributes: Vec<Vec<u8>> = rdn
+            .iter()
+            .map(|attribute| {
+                let mut bytes = framed(attribute.attr_type().as_bytes());
+                match attribute.as_str() {
+                    Ok(text) if is_directory_string(attribute.attr_value().tag()) => {
+                        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+                        bytes.push(b's');
+                        bytes.extend(framed(words.join(" ").to_ascii_lowercase().as_bytes()));
+                    }
+                    _ => {
+                        bytes.push(u8::try_from(attribute.attr_value().tag().0).unwrap_or(0xff));
+                        bytes.extend(framed(attribute.as_slice()));
+                    }
+                }
+                bytes
+            })
+            .collect();
+        attributes.sort();
+        rdns.extend(framed(&attributes.concat()));
+    }
+    rdns
+}
+
+/// The types whose values OpenSSL converts (`asn1_string_canon`).
+fn is_directory_string(tag: Tag) -> bool {
+    matches!(
+        tag,
+        Tag::Utf8String
+            | Tag::BmpString
+            | Tag::UniversalString
+            | Tag::PrintableString
+            | Tag::T61String
+            | Tag::Ia5String
+            | Tag::VisibleString
+    )
+}
+
+fn framed(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let mut framed = length.to_be_bytes().to_vec();
+    framed.extend(bytes);
+    framed
+}
+
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let oid = attribute.attr_type().to_id_string();
     match (short_name(&oid), attribute.as_str()) {
         (Some(short), Ok(value)) => format!("{short}={}", escape(value)),
-        (Some(short), Err(_)) => format!("{short}=#{}", hex(attribute.as_slice())),
-        // RFC 4514, section 2.4: a type in dotted decimal has its value in hex, tag and length
-        // included; lengths over 127 do not occur in attributes worth showing.
-        (None, _) => {
-            let value = attribute.as_slice();
-            let header = [
-                u8::try_from(attribute.attr_value().tag().0).unwrap_or(0x0c),
-                u8::try_from(value.len()).unwrap_or(0x7f),
-            ];
-            format!("{oid}=#{}{}", hex(&header), hex(value))
-        }
+        (Some(short), Err(_)) => format!("{short}={}", encoded(attribute)),
+        // Section 2.4: a type in dotted decimal has its value in hex.
+        (None, _) => format!("{oid}={}", encoded(attribute)),
+    }
+}
+
+/// Section 2.4: `#` and the hex of the value's encoding, tag and length included.
+fn encoded(attribute: &AttributeTypeAndValue<'_>) -> String {
+    let any = attribute.attr_value();
+    match any.to_der_vec() {
+        Ok(der) => format!("#{}", hex(&der)),
+        Err(_) => format!("#{}", hex(any.data)),
     }
 }
 

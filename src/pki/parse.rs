@@ -1,17 +1,23 @@
 //! DER into the facts that the room needs; the one place that reads extensions.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::OnceLock;
+
 use jiff::Timestamp;
+use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::oid::Oid;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension};
+use x509_parser::num_bigint::BigUint;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
-use x509_parser::x509::SubjectPublicKeyInfo;
+use x509_parser::x509::{SubjectPublicKeyInfo, X509Name, X509Version};
 
 use super::cert::{CertError, KeyKind};
 use super::fingerprint::{Fingerprint, hex};
 use super::name;
+use super::signature::{self, Signature};
 
 /// Everything that is known of a certificate.
 pub(super) struct Parsed {
@@ -21,9 +27,13 @@ pub(super) struct Parsed {
     pub(super) spki_sha256: Fingerprint,
     pub(super) subject: String,
     pub(super) subject_raw: Vec<u8>,
+    pub(super) subject_canonical: Vec<u8>,
     pub(super) issuer: String,
     pub(super) issuer_raw: Vec<u8>,
-    pub(super) serial: String,
+    pub(super) issuer_canonical: Vec<u8>,
+    /// The content of the INTEGER: two's complement, big-endian.
+    pub(super) serial: Vec<u8>,
+    pub(super) signature_algorithm: String,
     pub(super) not_before: Timestamp,
     pub(super) not_after: Timestamp,
     pub(super) ca: bool,
@@ -32,26 +42,64 @@ pub(super) struct Parsed {
     pub(super) purposes: Option<Purposes>,
     pub(super) uris: Vec<String>,
     pub(super) dns_names: Vec<String>,
+    pub(super) ip_addresses: Vec<IpAddr>,
+    pub(super) email_addresses: Vec<String>,
+    /// SANs of other kinds, as `KIND:VALUE`.
+    pub(super) other_names: Vec<String>,
     pub(super) key_kind: KeyKind,
     pub(super) ski: Option<Vec<u8>>,
     pub(super) aki: Option<Vec<u8>>,
+    /// The canonical name and the serial of the issuer's certificate, where the key identifier says them.
+    pub(super) aki_issuer: Option<Vec<u8>>,
+    pub(super) aki_serial: Option<Vec<u8>>,
+    /// Whether its own key signed it; asked often of the same few roots.
+    pub(super) self_signature: OnceLock<Signature>,
     /// An extension that decides validity and that this room cannot evaluate.
     pub(super) beyond_us: Option<String>,
 }
 
-/// The key usages that matter here.
+/// The flags of a key usage extension, bit 0 being `digitalSignature` (RFC 5280, section 4.2.1.3).
 #[derive(Clone, Copy)]
-pub(super) struct KeyUsages {
-    pub(super) cert_sign: bool,
-    pub(super) digital_signature: bool,
+pub(super) struct KeyUsages(u16);
+
+impl KeyUsages {
+    const NAMES: [&'static str; 9] = [
+        "digitalSignature",
+        "nonRepudiation",
+        "keyEncipherment",
+        "dataEncipherment",
+        "keyAgreement",
+        "keyCertSign",
+        "cRLSign",
+        "encipherOnly",
+        "decipherOnly",
+    ];
+
+    pub(super) fn cert_sign(self) -> bool {
+        self.0 & 1 << 5 != 0
+    }
+
+    pub(super) fn digital_signature(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// The names in the order of the bits.
+    pub(super) fn names(self) -> Vec<&'static str> {
+        let set = Self::NAMES.iter().enumerate();
+        set.filter(|(bit, _)| self.0 >> bit & 1 == 1)
+            .map(|(_, name)| *name)
+            .collect()
+    }
 }
 
-/// The extended key usages that matter here. `anyExtendedKeyUsage` counts for neither, as in
-/// BoringSSL and webpki.
-#[derive(Clone, Copy)]
+/// The extended key usages. `anyExtendedKeyUsage` counts for neither side of TLS, as in BoringSSL
+/// and webpki.
+#[derive(Clone)]
 pub(super) struct Purposes {
     pub(super) client: bool,
     pub(super) server: bool,
+    /// All of them by RFC 5280's names, or as OIDs.
+    pub(super) names: Vec<String>,
 }
 
 pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
@@ -60,6 +108,7 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
     if !rest.is_empty() {
         return Err(fail(format!("{} bytes follow the certificate", rest.len())));
     }
+    strict(&cert).map_err(fail)?;
     let tbs = &cert.tbs_certificate;
     let mut parsed = Parsed {
         sha256: Fingerprint::of(&der),
@@ -67,9 +116,12 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
         spki_sha256: Fingerprint::of(tbs.subject_pki.raw),
         subject: name::rfc4514(tbs.subject()),
         subject_raw: tbs.subject().as_raw().to_vec(),
+        subject_canonical: name::canonical(tbs.subject()),
         issuer: name::rfc4514(tbs.issuer()),
         issuer_raw: tbs.issuer().as_raw().to_vec(),
-        serial: serial(cert.raw_serial()),
+        issuer_canonical: name::canonical(tbs.issuer()),
+        serial: cert.raw_serial().to_vec(),
+        signature_algorithm: signature::algorithm_name(&cert.signature_algorithm),
         not_before: timestamp(tbs.validity().not_before),
         not_after: timestamp(tbs.validity().not_after),
         ca: false,
@@ -78,9 +130,15 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
         purposes: None,
         uris: Vec::new(),
         dns_names: Vec::new(),
+        ip_addresses: Vec::new(),
+        email_addresses: Vec::new(),
+        other_names: Vec::new(),
         key_kind: key_kind(tbs.public_key()),
         ski: None,
         aki: None,
+        aki_issuer: None,
+        aki_serial: None,
+        self_signature: OnceLock::new(),
         beyond_us: None,
         der: Vec::new(),
     };
@@ -94,6 +152,14 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
         match extension.parsed_extension() {
             ParsedExtension::AuthorityKeyIdentifier(aki) => {
                 parsed.aki = aki.key_identifier.as_ref().map(|id| id.0.to_vec());
+                parsed.aki_serial = aki.authority_cert_serial.map(<[u8]>::to_vec);
+                let names = aki.authority_cert_issuer.iter().flatten();
+                parsed.aki_issuer = names
+                    .filter_map(|name| match name {
+                        GeneralName::DirectoryName(name) => Some(name::canonical(name)),
+                        _ => None,
+                    })
+                    .next();
             }
             ParsedExtension::BasicConstraints(basic) => {
                 parsed.ca = basic.ca;
@@ -103,27 +169,24 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
                 parsed.purposes = Some(Purposes {
                     client: eku.client_auth,
                     server: eku.server_auth,
+                    names: purposes(eku),
                 });
             }
             ParsedExtension::KeyUsage(usage) => {
-                parsed.usages = Some(KeyUsages {
-                    cert_sign: usage.key_cert_sign(),
-                    digital_signature: usage.digital_signature(),
-                });
+                parsed.usages = Some(KeyUsages(usage.flags));
             }
             ParsedExtension::NameConstraints(_) => {
                 parsed.beyond_us = Some("name constraints".to_owned());
+            }
+            ParsedExtension::PolicyConstraints(_) | ParsedExtension::InhibitAnyPolicy(_) => {
+                parsed.beyond_us = Some("policy constraints".to_owned());
             }
             ParsedExtension::ParseError { error } => {
                 return Err(fail(format!("extension {}: {error}", extension.oid)));
             }
             ParsedExtension::SubjectAlternativeName(san) => {
                 for name in &san.general_names {
-                    match name {
-                        GeneralName::DNSName(dns) => parsed.dns_names.push((*dns).to_owned()),
-                        GeneralName::URI(uri) => parsed.uris.push((*uri).to_owned()),
-                        _ => {}
-                    }
+                    alternative_name(name, &mut parsed);
                 }
             }
             ParsedExtension::SubjectKeyIdentifier(ski) => parsed.ski = Some(ski.0.to_vec()),
@@ -135,8 +198,59 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
             _ => {}
         }
     }
+    if parsed.path_len.is_some() && !parsed.ca {
+        return Err(fail("a path length without being a CA".to_owned()));
+    }
     parsed.der = der;
     Ok(parsed)
+}
+
+/// What BoringSSL does not read, or does not accept anywhere, and the parser lets pass.
+fn strict(cert: &X509Certificate<'_>) -> Result<(), String> {
+    let tbs = &cert.tbs_certificate;
+    // X.690, section 8.3.2.
+    if let [] | [0x00, 0x00..=0x7f, ..] | [0xff, 0x80..=0xff, ..] = cert.raw_serial() {
+        return Err("the serial number is not the shortest encoding".to_owned());
+    }
+    // RFC 5280, section 4.1.1.2.
+    if tbs.signature != cert.signature_algorithm {
+        return Err("it names two different signature algorithms".to_owned());
+    }
+    if tbs.version != X509Version::V3 && !tbs.extensions().is_empty() {
+        return Err("extensions in a certificate that is not of version 3".to_owned());
+    }
+    strict_dates(tbs.as_ref()).ok_or_else(|| "a date that is not as RFC 5280 has it".to_owned())
+}
+
+/// RFC 5280, section 4.1.2.5: `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ` and nothing else.
+fn strict_dates(tbs: &[u8]) -> Option<()> {
+    let (_, tbs) = Any::from_der(tbs).ok()?;
+    let mut rest = tbs.data;
+    let mut fields = Vec::new();
+    while fields.len() < 6 && !rest.is_empty() {
+        let (after, field) = Any::from_der(rest).ok()?;
+        rest = after;
+        fields.push(field);
+    }
+    // version, serial, algorithm, issuer, validity; version 1 is left out.
+    let index = if fields.first()?.tag().0 == 0 { 4 } else { 3 };
+    let (rest, begin) = Any::from_der(fields.get(index)?.data).ok()?;
+    let (_, end) = Any::from_der(rest).ok()?;
+    let sound = |time: &Any<'_>| {
+        let digits = match time.tag() {
+            Tag::UtcTime => 12,
+            Tag::GeneralizedTime => 14,
+            _ => return false,
+        };
+        matches!(time.data.split_last(), Some((b'Z', number))
+            if number.len() == digits && number.iter().all(u8::is_ascii_digit))
+    };
+    (sound(&begin) && sound(&end)).then_some(())
+}
+
+/// The attributes of a raw name; empty if it is unreadable, which a certificate's never is.
+pub(super) fn attributes(raw: &[u8]) -> Vec<(String, String)> {
+    X509Name::from_der(raw).map_or_else(|_| Vec::new(), |(_, name)| name::attributes(&name))
 }
 
 fn describe(error: &impl std::fmt::Display) -> String {
@@ -151,9 +265,78 @@ fn describe(error: &impl std::fmt::Display) -> String {
     }
 }
 
-/// Istio prints `%032x` of the number. A negative one, which RFC 5280 forbids and old CAs made,
-/// keeps its sign.
-fn serial(raw: &[u8]) -> String {
+fn alternative_name(name: &GeneralName<'_>, parsed: &mut Parsed) {
+    let other = |kind: &str, value: &str| format!("{kind}:{value}");
+    let other = match name {
+        GeneralName::DNSName(dns) => return parsed.dns_names.push((*dns).to_owned()),
+        GeneralName::RFC822Name(email) => return parsed.email_addresses.push((*email).to_owned()),
+        GeneralName::URI(uri) => return parsed.uris.push((*uri).to_owned()),
+        GeneralName::IPAddress(bytes) => match ip_address(bytes) {
+            Some(ip) => return parsed.ip_addresses.push(ip),
+            None => other("IP", &format!("#{}", hex(bytes))),
+        },
+        GeneralName::DirectoryName(name) => other("DirName", &name::rfc4514(name)),
+        GeneralName::RegisteredID(oid) => other("RID", &oid.to_id_string()),
+        GeneralName::OtherName(oid, value) => {
+            other(&oid.to_id_string(), &format!("#{}", hex(value)))
+        }
+        GeneralName::X400Address(any) => other("X400", &format!("#{}", hex(any.data))),
+        GeneralName::EDIPartyName(any) => other("EDI", &format!("#{}", hex(any.data))),
+        GeneralName::Invalid(tag, value) => {
+            other(&format!("[{}]", tag.0), &format!("#{}", hex(value)))
+        }
+    };
+    parsed.other_names.push(other);
+}
+
+fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+        return Some(Ipv4Addr::from(v4).into());
+    }
+    let v6 = <[u8; 16]>::try_from(bytes).ok()?;
+    Some(Ipv6Addr::from(v6).into())
+}
+
+fn purposes(eku: &ExtendedKeyUsage<'_>) -> Vec<String> {
+    let known = [
+        (eku.any, "anyExtendedKeyUsage"),
+        (eku.server_auth, "serverAuth"),
+        (eku.client_auth, "clientAuth"),
+        (eku.code_signing, "codeSigning"),
+        (eku.email_protection, "emailProtection"),
+        (eku.time_stamping, "timeStamping"),
+        (eku.ocsp_signing, "OCSPSigning"),
+    ];
+    let known = known
+        .iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, name)| (*name).to_owned());
+    known
+        .chain(eku.other.iter().map(Oid::to_id_string))
+        .collect()
+}
+
+/// `%032x` of the number, as Istio prints it since 1.29. A negative one, which RFC 5280 forbids and
+/// old CAs made, keeps its sign.
+pub(super) fn serial_hex(raw: &[u8]) -> String {
+    let (negative, magnitude) = sign_and_magnitude(raw);
+    let digits = hex(&magnitude);
+    let digits = digits.trim_start_matches('0');
+    if negative {
+        format!("-{digits:0>31}")
+    } else {
+        format!("{digits:0>32}")
+    }
+}
+
+/// The number in decimal, as Istio printed it up to 1.17.
+pub(super) fn serial_decimal(raw: &[u8]) -> String {
+    let (negative, magnitude) = sign_and_magnitude(raw);
+    let sign = if negative { "-" } else { "" };
+    format!("{sign}{}", BigUint::from_bytes_be(&magnitude))
+}
+
+fn sign_and_magnitude(raw: &[u8]) -> (bool, Vec<u8>) {
     let negative = raw.first().is_some_and(|byte| byte & 0x80 != 0);
     let mut magnitude = raw.to_vec();
     if negative {
@@ -164,13 +347,7 @@ fn serial(raw: &[u8]) -> String {
             carry = overflow;
         }
     }
-    let digits = hex(&magnitude);
-    let digits = digits.trim_start_matches('0');
-    if negative {
-        format!("-{digits:0>31}")
-    } else {
-        format!("{digits:0>32}")
-    }
+    (negative, magnitude)
 }
 
 /// RFC 5280 writes "no expiry" as the end of the year 9999, a little after the last instant that
@@ -226,15 +403,28 @@ mod tests {
 
     #[test]
     fn serials_are_shown_as_istio_shows_them() {
-        assert_eq!(serial(&[0x0a]), format!("{}a", "0".repeat(31)));
+        assert_eq!(serial_hex(&[0x0a]), format!("{}a", "0".repeat(31)));
         assert_eq!(
-            serial(&[0x00, 0xff, 0x01]),
+            serial_hex(&[0x00, 0xff, 0x01]),
             format!("{}ff01", "0".repeat(28))
         );
         let twenty: Vec<u8> = (1..=20).collect();
-        assert_eq!(serial(&twenty), "102030405060708090a0b0c0d0e0f1011121314");
-        assert_eq!(serial(&[0xff]), format!("-{}1", "0".repeat(30)));
-        assert_eq!(serial(&[0x80, 0x00]), format!("-{}8000", "0".repeat(27)));
+        assert_eq!(
+            serial_hex(&twenty),
+            "102030405060708090a0b0c0d0e0f1011121314"
+        );
+        assert_eq!(serial_hex(&[0xff]), format!("-{}1", "0".repeat(30)));
+        assert_eq!(
+            serial_hex(&[0x80, 0x00]),
+            format!("-{}8000", "0".repeat(27))
+        );
+        assert_eq!(serial_decimal(&[0x00, 0xff, 0x01]), "65281");
+        assert_eq!(serial_decimal(&[0xff]), "-1");
+        assert_eq!(serial_decimal(&[0x00]), "0");
+        assert_eq!(
+            serial_decimal(&twenty),
+            "5753854965885600108575829560559299546819203860"
+        );
     }
 
     #[test]

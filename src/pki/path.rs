@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::parse::KeyUsages;
 use super::signature::{self, Signature};
-use super::{Bundle, Cert, Fingerprint, when};
+use super::{Bundle, Cert, Fingerprint, KeyKind, when};
 
 /// Certificates in a path, the leaf and the anchor included.
 const MAX_LENGTH: usize = 8;
@@ -113,13 +114,15 @@ pub enum PathError {
         /// Where it was given up.
         cert: String,
     },
-    /// Several certificates of one CA are presented, and it depends on the choice.
+    /// Several certificates could be the issuer's, and it depends on which of them is taken.
     #[error(
-        "several certificates of `{cert}` are presented, and only with one of them the path is valid"
+        "several certificates of `{cert}` fit, and Envoy takes the first of them; with the wrong one: {otherwise}"
     )]
     Uncertain {
-        /// The CA.
+        /// The CA's name.
         cert: String,
+        /// What is wrong with the wrong one.
+        otherwise: String,
     },
     /// Nobody of that name is known, or the path ends at a certificate that is not trusted.
     #[error("the issuer of `{cert}`, `{issuer}`, is not among the trusted certificates")]
@@ -196,10 +199,17 @@ pub fn paths_for(
 /// Whether a proxy that trusts `bundle` accepts a peer that presents `chain` (its own certificate
 /// first) at `now`, as Envoy judges; and by which path.
 ///
-/// Stricter than [`paths`]: OpenSSL and BoringSSL build one chain, trusted certificates first, and
-/// do not go back. Where a peer presents two certificates of one CA (its self-signed root and a
-/// cross-signed one), they may take the wrong one, so a path that depends on the choice is
-/// [`PathError::Uncertain`]. SAN matchers are asked separately ([`SanRules`](super::SanRules)).
+/// Envoy (BoringSSL, as OpenSSL) builds one chain and does not go back. At each step it takes the first
+/// trusted certificate that fits, else the first presented one, and what fits is told by name, key
+/// identifiers and key usage alone: not by dates, and not by the signature. Once it stands on a trusted
+/// certificate it goes on upwards among the trusted ones, and every certificate of that way has to hold.
+/// So where several certificates fit at one step (a root beside its expired predecessor of the same name
+/// and key) and not all of them lead to an end, the answer hangs on the order of the text, and is
+/// [`PathError::Uncertain`] here.
+///
+/// Of trusted certificates more is asked than Envoy does: it looks at their CA flag, path length, purposes
+/// and critical extensions not at all. SAN matchers are asked separately
+/// ([`SanRules`](super::SanRules)).
 pub fn accepts(
     bundle: &Bundle,
     chain: &[Cert],
@@ -216,30 +226,11 @@ pub fn accepts(
             reason,
         });
     }
-    let mut rival = None;
-    for path in paths_for(usage, leaf, presented, bundle, now)? {
-        match path.certs[1..]
-            .iter()
-            .find(|cert| has_rival(cert, presented, bundle))
-        {
-            None => return Ok(path),
-            Some(cert) => rival = Some(cert.display_name()),
-        }
-    }
-    Err(PathError::Uncertain {
-        cert: rival.unwrap_or_default(),
-    })
-}
-
-/// Another certificate of the same CA is presented, and nothing makes a verifier prefer this one.
-fn has_rival(cert: &Cert, presented: &[Cert], bundle: &Bundle) -> bool {
-    !bundle.contains(cert)
-        && presented.iter().any(|other| {
-            other != cert
-                && !bundle.contains(other)
-                && other.parsed().subject_raw == cert.parsed().subject_raw
-                && other.parsed().spki == cert.parsed().spki
-        })
+    let mut search = Search::new(usage, presented.iter(), bundle, Some(now));
+    search
+        .usable(leaf)
+        .and_then(|()| may_be_leaf(leaf, usage))?;
+    search.climb(&mut vec![leaf.clone()], false)
 }
 
 /// One search. `now: None` ignores all dates.
@@ -274,7 +265,10 @@ impl<'a> Search<'a> {
 
     /// Searches from an end-entity certificate.
     pub(super) fn start_at_leaf(&mut self, leaf: &Cert) {
-        if let Err(error) = self.usable(leaf).and_then(|()| may_be_leaf(leaf)) {
+        if let Err(error) = self
+            .usable(leaf)
+            .and_then(|()| may_be_leaf(leaf, self.usage))
+        {
             self.dead_ends.push(error);
             return;
         }
@@ -321,7 +315,9 @@ impl<'a> Search<'a> {
             .candidates
             .iter()
             .copied()
-            .filter(|c| c.parsed().subject_raw == last.parsed().issuer_raw && !path.contains(c))
+            .filter(|c| {
+                c.parsed().subject_canonical == last.parsed().issuer_canonical && !path.contains(c)
+            })
             .collect();
         if candidates.is_empty() {
             self.dead_ends.push(PathError::UnknownIssuer {
@@ -360,26 +356,108 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// The one path that a verifier takes which does not go back, if it comes to an end whatever it
+    /// takes on the way.
+    fn climb(&mut self, path: &mut Vec<Cert>, trusted: bool) -> Result<Path, PathError> {
+        let Some(last) = path.last().cloned() else {
+            return Err(PathError::NoCertificate);
+        };
+        let mut candidates = Vec::new();
+        if !ends_a_chain(&last) {
+            candidates = self.fitting(&last, path, self.anchors.certs());
+        }
+        let among_trusted = !candidates.is_empty();
+        if !among_trusted {
+            if trusted {
+                return Ok(Path {
+                    certs: path.clone(),
+                    anchor: last,
+                });
+            }
+            if !ends_a_chain(&last) {
+                candidates = self.fitting(&last, path, self.candidates.iter().copied());
+            }
+        }
+        if path.len() >= MAX_LENGTH && !candidates.is_empty() {
+            return Err(PathError::TooLong {
+                cert: last.display_name(),
+            });
+        }
+        let (mut taken, mut failed) = (None, Vec::new());
+        for candidate in candidates {
+            let above = self.step(path, &last, candidate).and_then(|()| {
+                path.push(candidate.clone());
+                let above = self.climb(path, among_trusted);
+                path.pop();
+                above
+            });
+            match above {
+                Ok(path) => taken = taken.or(Some(path)),
+                Err(error) => failed.push(error),
+            }
+        }
+        match (taken, failed.into_iter().max_by_key(PathError::weight)) {
+            (Some(path), None) => Ok(path),
+            (Some(_), Some(error)) if error.is_unknown() => Err(error),
+            (Some(_), Some(error)) => Err(PathError::Uncertain {
+                cert: last.issuer(),
+                otherwise: error.to_string(),
+            }),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(self.unknown_issuer(&last)),
+        }
+    }
+
+    /// Who may be taken for the issuer of `last`.
+    fn fitting<'b>(
+        &self,
+        last: &Cert,
+        path: &[Cert],
+        among: impl Iterator<Item = &'b Cert>,
+    ) -> Vec<&'b Cert> {
+        let may_sign = |cert: &Cert| cert.parsed().usages.is_none_or(KeyUsages::cert_sign);
+        among
+            .filter(|cert| {
+                cert.parsed().subject_canonical == last.parsed().issuer_canonical
+                    && !contradict(last, cert)
+                    && may_sign(cert)
+                    && !path.contains(cert)
+            })
+            .collect()
+    }
+
+    /// Nobody fits. A certificate that bears the name and contradicts the key identifier deserves to be
+    /// said.
+    fn unknown_issuer(&self, last: &Cert) -> PathError {
+        let namesake = self.candidates.iter().find(|cert| {
+            cert.parsed().subject_canonical == last.parsed().issuer_canonical && **cert != last
+        });
+        match namesake {
+            Some(cert) if contradict(last, cert) => bad_signature(last, cert),
+            Some(cert) if may_issue(cert).is_err() => not_an_issuer(cert),
+            _ if ends_a_chain(last) => PathError::UnknownIssuer {
+                cert: last.display_name(),
+                issuer: format!("itself ({})", last.sha256().short()),
+            },
+            _ => PathError::UnknownIssuer {
+                cert: last.display_name(),
+                issuer: last.issuer(),
+            },
+        }
+    }
+
     /// Whether `issuer` may stand above the path's `last`. The signature comes before the rest, so
     /// that a namesake is called one whatever else is wrong with it.
     fn step(&mut self, path: &[Cert], last: &Cert, issuer: &Cert) -> Result<(), PathError> {
-        let bad_signature = || PathError::BadSignature {
-            cert: last.display_name(),
-            issuer: last.issuer(),
-            candidate: issuer.sha256().short(),
-        };
-        // As OpenSSL and BoringSSL do; both absent or one absent says nothing.
-        if let (Some(aki), Some(ski)) = (&last.parsed().aki, &issuer.parsed().ski)
-            && aki != ski
-        {
-            return Err(bad_signature());
+        if contradict(last, issuer) {
+            return Err(bad_signature(last, issuer));
         }
         self.checks += 1;
         if self.checks > MAX_CHECKS {
             return Err(PathError::TooComplex);
         }
         match signature::check(last, issuer) {
-            Signature::Bad => return Err(bad_signature()),
+            Signature::Bad => return Err(bad_signature(last, issuer)),
             Signature::Good => {}
             Signature::Unsupported(what) => {
                 return Err(PathError::Unsupported {
@@ -390,103 +468,181 @@ impl<'a> Search<'a> {
         }
         self.usable(issuer)?;
         may_issue(issuer)?;
-        // RFC 5280, section 4.2.1.9: self-issued intermediates and the leaf do not count.
-        let below = path
-            .iter()
-            .filter(|c| c.is_ca() && !c.is_self_issued())
-            .count();
-        match issuer.path_len() {
-            Some(limit) if below > limit as usize => Err(PathError::NotAllowed {
-                cert: issuer.display_name(),
-                reason: format!("allows {limit} CAs below it, the path has {below}"),
-            }),
-            _ => Ok(()),
-        }
+        within_bounds(issuer, path)
     }
 
-    /// What every certificate of a path must satisfy, whatever its place.
     fn usable(&self, cert: &Cert) -> Result<(), PathError> {
-        let parsed = cert.parsed();
-        if let Some(what) = &parsed.beyond_us {
-            return Err(PathError::Unsupported {
+        usable(cert, self.usage, self.now)
+    }
+}
+
+/// RFC 5280, section 4.2.1.9: self-issued intermediates and the leaf do not count.
+fn within_bounds(issuer: &Cert, below: &[Cert]) -> Result<(), PathError> {
+    let below = below
+        .iter()
+        .filter(|c| c.is_ca() && !c.is_self_issued())
+        .count();
+    match issuer.path_len() {
+        Some(limit) if below > limit as usize => Err(PathError::NotAllowed {
+            cert: issuer.display_name(),
+            reason: format!("allows {limit} CAs below it, the path has {below}"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What every certificate of a path must satisfy, whatever its place.
+fn usable(cert: &Cert, usage: Usage, now: Option<Timestamp>) -> Result<(), PathError> {
+    let parsed = cert.parsed();
+    // RFC 5280, section 4.1.2.4. A leaf without a subject would also count as issued by itself.
+    if parsed.issuer.is_empty() {
+        return Err(PathError::NotAllowed {
+            cert: cert.display_name(),
+            reason: "names no issuer".to_owned(),
+        });
+    }
+    if let Some(what) = &parsed.beyond_us {
+        return Err(PathError::Unsupported {
+            cert: cert.display_name(),
+            what: what.clone(),
+        });
+    }
+    if let Some(purposes) = &parsed.purposes {
+        let (allowed, missing) = match usage {
+            Usage::Client => (purposes.client, "clientAuth"),
+            Usage::Server => (purposes.server, "serverAuth"),
+            Usage::Workload => (
+                purposes.client && purposes.server,
+                "clientAuth and serverAuth",
+            ),
+        };
+        if !allowed {
+            return Err(PathError::NotAllowed {
                 cert: cert.display_name(),
-                what: what.clone(),
+                reason: format!("has extended key usages without {missing}"),
             });
         }
-        if let Some(purposes) = parsed.purposes {
-            let (allowed, missing) = match self.usage {
-                Usage::Client => (purposes.client, "clientAuth"),
-                Usage::Server => (purposes.server, "serverAuth"),
-                Usage::Workload => (
-                    purposes.client && purposes.server,
-                    "clientAuth and serverAuth",
-                ),
-            };
-            if !allowed {
-                return Err(PathError::NotAllowed {
-                    cert: cert.display_name(),
-                    reason: format!("has extended key usages without {missing}"),
-                });
-            }
-        }
-        self.in_time(cert)
     }
+    in_time(cert, now)
+}
 
-    fn in_time(&self, cert: &Cert) -> Result<(), PathError> {
-        let Some(now) = self.now else { return Ok(()) };
-        if cert.valid_at(now) {
-            return Ok(());
+fn in_time(cert: &Cert, now: Option<Timestamp>) -> Result<(), PathError> {
+    let Some(now) = now else { return Ok(()) };
+    if cert.valid_at(now) {
+        return Ok(());
+    }
+    let name = if cert.is_ca() {
+        format!("{} ({})", cert.display_name(), cert.sha256().short())
+    } else {
+        cert.display_name()
+    };
+    Err(if now < cert.not_before() {
+        PathError::NotYetValid {
+            cert: name,
+            not_before: cert.not_before(),
+            now,
         }
-        let name = if cert.is_ca() {
-            format!("{} ({})", cert.display_name(), cert.sha256().short())
-        } else {
-            cert.display_name()
-        };
-        Err(if now < cert.not_before() {
-            PathError::NotYetValid {
-                cert: name,
-                not_before: cert.not_before(),
-                now,
-            }
-        } else {
-            PathError::Expired {
-                cert: name,
-                not_after: cert.not_after(),
-                now,
-            }
-        })
+    } else {
+        PathError::Expired {
+            cert: name,
+            not_after: cert.not_after(),
+            now,
+        }
+    })
+}
+
+/// What the certificate says of its issuer's excludes this one, as OpenSSL and BoringSSL see it
+/// (`X509_check_akid`); what is absent says nothing.
+fn contradict(cert: &Cert, issuer: &Cert) -> bool {
+    let (cert, issuer) = (cert.parsed(), issuer.parsed());
+    let differ = |wanted: &Option<Vec<u8>>, found: Option<&Vec<u8>>| match (wanted, found) {
+        (Some(wanted), Some(found)) => wanted != found,
+        _ => false,
+    };
+    differ(&cert.aki, issuer.ski.as_ref())
+        || differ(&cert.aki_serial, Some(&issuer.serial))
+        || differ(&cert.aki_issuer, Some(&issuer.issuer_canonical))
+}
+
+/// What BoringSSL takes for self-signed, without looking at the signature: no issuer is sought.
+fn ends_a_chain(cert: &Cert) -> bool {
+    cert.is_self_issued() && !contradict(cert, cert)
+}
+
+fn bad_signature(cert: &Cert, candidate: &Cert) -> PathError {
+    PathError::BadSignature {
+        cert: cert.display_name(),
+        issuer: cert.issuer(),
+        candidate: candidate.sha256().short(),
     }
 }
 
 /// The end of every path. Self-issued is not enough: when a CA changes its key under its old name,
 /// the old key signs a link certificate whose issuer and subject are the same (RFC 4210, 4.4).
 fn self_signed(cert: &Cert) -> bool {
-    cert.is_self_issued() && signature::check(cert, cert) != Signature::Bad
+    cert.is_self_issued() && *cert.self_signature() != Signature::Bad
 }
 
-fn may_be_leaf(cert: &Cert) -> Result<(), PathError> {
-    match cert.parsed().usages {
-        // TLS 1.3 and every ECDHE suite sign with the leaf's key.
-        Some(usages) if !usages.digital_signature => Err(PathError::NotAllowed {
+/// What Envoy asks of a workload's own certificate before, or while, it is presented.
+fn may_be_leaf(cert: &Cert, usage: Usage) -> Result<(), PathError> {
+    let parsed = cert.parsed();
+    let not_allowed = |reason: String| {
+        Err(PathError::NotAllowed {
             cert: cert.display_name(),
-            reason: "has key usages without digitalSignature".to_owned(),
-        }),
-        _ => Ok(()),
+            reason,
+        })
+    };
+    // TLS 1.3 and every ECDHE suite sign with the leaf's key.
+    if parsed
+        .usages
+        .is_some_and(|usages| !usages.digital_signature())
+    {
+        return not_allowed("has key usages without digitalSignature".to_owned());
     }
+    // Envoy loads RSA keys from 2048 bits and offers no signatures of other kinds than these.
+    let usable = match &parsed.key_kind {
+        KeyKind::Rsa(bits) => *bits >= 2048,
+        KeyKind::Ecdsa(curve) => matches!(curve.as_str(), "P-256" | "P-384"),
+        KeyKind::Ed25519 | KeyKind::Other(_) => false,
+    };
+    if !usable {
+        return not_allowed(format!(
+            "has a key with which Envoy does not sign: {}",
+            parsed.key_kind
+        ));
+    }
+    let nameless = parsed.uris.is_empty()
+        && parsed.dns_names.is_empty()
+        && parsed.ip_addresses.is_empty()
+        && !cert
+            .subject_attributes()
+            .iter()
+            .any(|(kind, _)| kind == "CN");
+    if nameless && usage != Usage::Client {
+        // "Invalid TLS context has neither subject CN nor SAN names"
+        return not_allowed("has no name, with which Envoy serves nothing".to_owned());
+    }
+    Ok(())
 }
 
 fn may_issue(cert: &Cert) -> Result<(), PathError> {
-    let reason = if !cert.is_ca() {
-        "is not a CA"
-    } else if !cert.can_sign_certs() {
+    if cert.can_sign_certs() {
+        Ok(())
+    } else {
+        Err(not_an_issuer(cert))
+    }
+}
+
+fn not_an_issuer(cert: &Cert) -> PathError {
+    let reason = if cert.is_ca() {
         "is a CA without the key usage keyCertSign"
     } else {
-        return Ok(());
+        "is not a CA"
     };
-    Err(PathError::NotAllowed {
+    PathError::NotAllowed {
         cert: format!("{} ({})", cert.display_name(), cert.sha256().short()),
         reason: reason.to_owned(),
-    })
+    }
 }
 
 /// Why a certificate could not serve as an anchor at `now`; `None` if it could.

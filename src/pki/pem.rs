@@ -9,7 +9,11 @@
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::Cert;
+use super::input::{self, MAX_INPUT};
+use super::{Cert, CertError};
+
+/// Issues that are listed of one text: a file that has more is not a bundle.
+const MAX_ISSUES: usize = 1000;
 
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
@@ -28,22 +32,41 @@ pub struct PemIssue {
 
 /// All certificates of a text in their order, repetitions included, and what could not be used.
 /// The order matters in a chain: its first certificate is the workload's own.
+///
+/// Of more than [`MAX_INPUT`](super::MAX_INPUT) bytes nothing is read, which is an issue too.
 pub fn certs_from_pem(text: &str) -> (Vec<Cert>, Vec<PemIssue>) {
+    certs_with(text, Cert::from_der)
+}
+
+/// [`certs_from_pem`] with another way from DER to certificates.
+pub(super) fn certs_with(
+    text: &str,
+    parse: impl Fn(Vec<u8>) -> Result<Cert, CertError>,
+) -> (Vec<Cert>, Vec<PemIssue>) {
     let mut certs = Vec::new();
     let mut issues = Vec::new();
-    let mut report = |index, reason: String| issues.push(PemIssue { index, reason });
+    if text.len() > MAX_INPUT {
+        let reason = input::too_long(text.len());
+        return (certs, vec![PemIssue { index: 0, reason }]);
+    }
+    let mut report = |index, reason: String| {
+        if issues.len() < MAX_ISSUES {
+            issues.push(PemIssue { index, reason });
+        } else if issues.len() == MAX_ISSUES {
+            let reason = "this and further blocks are unreadable: not listed".to_owned();
+            issues.push(PemIssue { index, reason });
+        }
+    };
     for piece in pieces(text) {
         match piece {
             Piece::Block {
                 index,
                 label: "CERTIFICATE",
                 body,
-            } => {
-                match decode(body).and_then(|der| Cert::from_der(der).map_err(|e| e.to_string())) {
-                    Ok(cert) => certs.push(cert),
-                    Err(reason) => report(index, reason),
-                }
-            }
+            } => match decode(body).and_then(|der| parse(der).map_err(|e| e.to_string())) {
+                Ok(cert) => certs.push(cert),
+                Err(reason) => report(index, reason),
+            },
             Piece::Block { index, label, .. } => {
                 report(
                     index,

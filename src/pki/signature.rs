@@ -58,6 +58,26 @@ pub(super) fn check(cert: &Cert, issuer: &Cert) -> Signature {
     }
 }
 
+/// The algorithm as people call it: `RSA with SHA-256`; its OID if it is none of the usual ones.
+pub(super) fn algorithm_name(algorithm: &AlgorithmIdentifier<'_>) -> String {
+    let oid = algorithm.algorithm.to_id_string();
+    let name = match oid.as_str() {
+        "1.2.840.113549.1.1.4" => "RSA with MD5",
+        "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" => "RSA with SHA-1",
+        "1.2.840.113549.1.1.11" => "RSA with SHA-256",
+        "1.2.840.113549.1.1.12" => "RSA with SHA-384",
+        "1.2.840.113549.1.1.13" => "RSA with SHA-512",
+        RSASSA_PSS => "RSA-PSS",
+        "1.2.840.10045.4.1" => "ECDSA with SHA-1",
+        "1.2.840.10045.4.3.2" => "ECDSA with SHA-256",
+        "1.2.840.10045.4.3.3" => "ECDSA with SHA-384",
+        "1.2.840.10045.4.3.4" => "ECDSA with SHA-512",
+        "1.3.101.112" => "Ed25519",
+        _ => return oid,
+    };
+    name.to_owned()
+}
+
 /// What `ring` would take for a bad signature although it is only another variant.
 fn beyond_ring(algorithm: &AlgorithmIdentifier<'_>) -> Option<String> {
     let oid = algorithm.algorithm.to_id_string();

@@ -132,7 +132,7 @@ pub fn trusts(bundle: &Bundle, ca: &NamedCa, now: Timestamp) -> Trust {
     }
     let same_key = |cert: &Cert, root: &Cert| {
         cert.spki_sha256() == root.spki_sha256()
-            && cert.parsed().subject_raw == root.parsed().subject_raw
+            && cert.parsed().subject_canonical == root.parsed().subject_canonical
     };
     for cert in bundle.certs().filter(|cert| !ca.roots.contains(cert)) {
         if ca.roots.certs().any(|root| same_key(cert, root)) {
@@ -197,7 +197,8 @@ fn absence(bundle: &Bundle, ca: &NamedCa) -> String {
         return "the bundle is empty".to_owned();
     }
     let namesake = ca.roots.certs().find_map(|root| {
-        let same = |cert: &&Cert| cert.parsed().subject_raw == root.parsed().subject_raw;
+        let same =
+            |cert: &&Cert| cert.parsed().subject_canonical == root.parsed().subject_canonical;
         bundle.certs().find(same).map(|cert| (root, cert))
     });
     if let Some((root, cert)) = namesake {

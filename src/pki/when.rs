@@ -6,7 +6,7 @@ use jiff::Timestamp;
 pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
     let seconds = at.as_second().saturating_sub(now.as_second());
     let distance = duration(seconds.unsigned_abs());
-    let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    let at = instant(at);
     if seconds > 0 {
         format!("in {distance} at {at}")
     } else {
@@ -14,8 +14,15 @@ pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// RFC 3339 to the second.
+pub(super) fn instant(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second())
+        .unwrap_or(at)
+        .to_string()
+}
+
 /// The two largest units that are not zero: `10y 3d`, `5m 2s`, `0s`.
-fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     const UNITS: [(u64, &str); 5] = [
         (365 * 86_400, "y"),
         (86_400, "d"),

@@ -1,8 +1,9 @@
 //! A real mutual TLS handshake between two identities, in memory.
 //!
 //! `rustls` on both sides, over buffers, without resumption: what Envoy would do with the same
-//! keys, chains, bundles and SAN matchers. Verification in it is `rustls-webpki`'s with every
-//! certificate of the bundle as an anchor, and rests on nothing of [`paths`](super::paths).
+//! keys, chains, bundles and SAN matchers. A side accepts its peer if `rustls-webpki`, with every
+//! certificate of the bundle as an anchor, and [`accepts`](super::accepts) both do: the handshake is
+//! never laxer than either.
 //!
 //! It does not model Envoy's connection handling, ALPN or SNI; nothing of that decides trust.
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::pki::{KeyError, SanRules};
+use crate::pki::{KeyError, PathError, SanRules};
 
 /// One side of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,6 +68,18 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The word for a path that does not hold.
+    pub(super) fn of(error: &PathError) -> Refusal {
+        match error {
+            PathError::Expired { .. } => Refusal::Expired,
+            PathError::NotYetValid { .. } => Refusal::NotYetValid,
+            PathError::BadSignature { .. } | PathError::UnknownIssuer { .. } => {
+                Refusal::UnknownIssuer
+            }
+            _ => Refusal::Other,
+        }
+    }
+
     /// A short stable word: `unknown_issuer`, `san_mismatch`, …
     pub fn code(&self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
-//! Envoy's judgement of a peer's certificate, carried out by `rustls-webpki`.
+//! Envoy's judgement of a peer's certificate: yes only if `rustls-webpki` and this room's own path
+//! building both say so. Each knows rules that the other does not.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,97 +12,56 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use webpki::{EndEntityCert, KeyUsage};
 
 use super::Refusal;
-use crate::pki::{Bundle, Cert, SanRules, when};
+use crate::pki::{Bundle, Cert, CertError, SanRules, Usage, path, when};
 
-/// A bundle as anchors, prepared once; both lists in the same order.
+/// A bundle, and what webpki needs of it, prepared once.
 pub(super) struct Anchors {
-    certs: Vec<Cert>,
+    bundle: Bundle,
     anchors: Vec<TrustAnchor<'static>>,
 }
 
 impl Anchors {
     /// Every certificate of the bundle, intermediates too (`X509_V_FLAG_PARTIAL_CHAIN`).
     pub(super) fn new(bundle: &Bundle) -> Anchors {
-        let (certs, anchors) = bundle
+        let anchors = bundle
             .certs()
             .filter_map(|cert| {
                 let der = CertificateDer::from(cert.der());
-                let anchor = webpki::anchor_from_trusted_cert(&der).ok()?.to_owned();
-                Some((cert.clone(), anchor))
+                Some(webpki::anchor_from_trusted_cert(&der).ok()?.to_owned())
             })
-            .unzip();
-        Anchors { certs, anchors }
+            .collect();
+        Anchors {
+            bundle: bundle.clone(),
+            anchors,
+        }
     }
 
-    /// webpki takes anchors as they are. Envoy holds them to the same rules as every other CA of
-    /// the path: dates, CA flag, key usages, path length.
-    fn fit(&self, path: &VerifiedPath<'_>, client: bool, now: Timestamp) -> Result<(), Refused> {
-        let used = self
-            .anchors
-            .iter()
-            .position(|anchor| std::ptr::eq(anchor, path.anchor()));
-        let Some(cert) = used.and_then(|index| self.certs.get(index)) else {
-            let detail = "the path ends at an anchor of somebody else".to_owned();
-            return Err(Refused {
-                cause: Refusal::Other,
-                detail,
-            });
+    /// webpki's verdict alone. It is laxer than Envoy's: it takes anchors as they are, reads no key
+    /// usages and no key identifiers, and tries every certificate that it was given.
+    fn webpki(
+        &self,
+        leaf: &EndEntityCert<'_>,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+        usage: Usage,
+    ) -> Result<(), webpki::Error> {
+        let extended = match usage {
+            Usage::Client => KeyUsage::client_auth(),
+            Usage::Server | Usage::Workload => KeyUsage::server_auth(),
         };
-        let name = format!(
-            "trusted `{}` ({})",
-            cert.display_name(),
-            cert.sha256().short()
-        );
-        let refuse = |cause, detail: String| {
-            Err(Refused {
-                cause,
-                detail: format!("{name} {detail}"),
-            })
-        };
-        if now < cert.not_before() {
-            let when = when::relative(cert.not_before(), now);
-            return refuse(Refusal::NotYetValid, format!("becomes valid {when}"));
-        }
-        if !cert.valid_at(now) {
-            let when = when::relative(cert.not_after(), now);
-            return refuse(Refusal::Expired, format!("expired {when}"));
-        }
-        if !cert.can_sign_certs() {
-            return refuse(
-                Refusal::UnknownIssuer,
-                "is not a CA that may sign".to_owned(),
-            );
-        }
-        let purposes = cert.parsed().purposes;
-        if purposes.is_some_and(|allowed| {
-            !(if client {
-                allowed.client
-            } else {
-                allowed.server
-            })
-        }) {
-            return refuse(Refusal::Other, "does not allow this side of TLS".to_owned());
-        }
-        let below = path
-            .intermediate_certificates()
-            .filter(|ca| ca.subject() != ca.issuer())
-            .count();
-        match cert.path_len() {
-            Some(limit) if below > limit as usize => refuse(
-                Refusal::Other,
-                format!("allows {limit} CAs below it, the path has {below}"),
-            ),
-            _ => Ok(()),
-        }
+        let provider = rustls::crypto::ring::default_provider();
+        let algorithms = provider.signature_verification_algorithms.all;
+        leaf.verify_for_usage(algorithms, &self.anchors, chain, now, extended, None, None)
+            .map(drop)
     }
 }
 
 impl fmt::Debug for Anchors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.certs).finish()
+        f.debug_list().entries(self.bundle.certs()).finish()
     }
 }
 
@@ -128,9 +87,9 @@ impl PeerVerifier {
         leaf: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
-        client: bool,
+        usage: Usage,
     ) -> Result<(), rustls::Error> {
-        self.judge(leaf, chain, now, client).map_err(|refused| {
+        self.judge(leaf, chain, now, usage).map_err(|refused| {
             rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(
                 refused,
             ))))
@@ -142,7 +101,7 @@ impl PeerVerifier {
         leaf: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
-        client: bool,
+        usage: Usage,
     ) -> Result<(), Refused> {
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let at = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
@@ -151,36 +110,19 @@ impl PeerVerifier {
             detail,
         };
         let entity = EndEntityCert::try_from(leaf).map_err(|error| other(error.to_string()))?;
-        let peer = Cert::from_der(leaf.as_ref()).map_err(|error| other(error.to_string()))?;
-
-        let unfit = RefCell::new(None);
-        let fit = |path: &VerifiedPath<'_>| {
-            self.anchors.fit(path, client, at).map_err(|refused| {
-                unfit.replace(Some(refused));
-                webpki::Error::UnknownIssuer
-            })
-        };
-        let usage = if client {
-            KeyUsage::client_auth()
-        } else {
-            KeyUsage::server_auth()
-        };
-        let verified = entity.verify_for_usage(
-            self.provider.signature_verification_algorithms.all,
-            &self.anchors.anchors,
-            chain,
-            now,
-            usage,
-            None,
-            Some(&fit),
-        );
-        if let Err(error) = verified {
-            return Err(match (error, unfit.take()) {
-                (webpki::Error::UnknownIssuer, Some(refused)) => refused,
-                (error, _) => self.explain(&error, &peer, at),
-            });
-        }
-        self.accepts.accepts(&peer).map_err(|detail| Refused {
+        let read = |der: &CertificateDer<'_>| Cert::from_der(der.as_ref());
+        let presented: Result<Vec<Cert>, CertError> =
+            std::iter::once(leaf).chain(chain).map(read).collect();
+        let presented = presented.map_err(|error| other(error.to_string()))?;
+        let peer = &presented[0];
+        self.anchors
+            .webpki(&entity, chain, now, usage)
+            .map_err(|error| self.explain(&error, peer, at))?;
+        path::accepts(&self.anchors.bundle, &presented, usage, at).map_err(|error| Refused {
+            cause: Refusal::of(&error),
+            detail: error.to_string(),
+        })?;
+        self.accepts.accepts(peer).map_err(|detail| Refused {
             cause: Refusal::SanMismatch {
                 presented: peer.uris().to_vec(),
                 accepted: self.accepts.as_ref().clone(),
@@ -242,8 +184,8 @@ impl PeerVerifier {
     fn trusted(&self) -> String {
         let names: Vec<String> = self
             .anchors
-            .certs
-            .iter()
+            .bundle
+            .certs()
             .map(|cert| format!("`{}` {}", cert.display_name(), cert.sha256().short()))
             .collect();
         if names.is_empty() {
@@ -263,7 +205,7 @@ impl ServerCertVerifier for PeerVerifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.verify(leaf, chain, now, false)?;
+        self.verify(leaf, chain, now, Usage::Server)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -313,7 +255,7 @@ impl ClientCertVerifier for PeerVerifier {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.verify(leaf, chain, now, true)?;
+        self.verify(leaf, chain, now, Usage::Client)?;
         Ok(ClientCertVerified::assertion())
     }
 

@@ -8,13 +8,15 @@ use jiff::Timestamp;
 use rcgen::string::{Ia5String, PrintableString};
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384,
+    PKCS_ED25519, PublicKeyData, SanType, SerialNumber, SigningKey as _,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{CaSpec, LeafSpec, MintError};
+use super::der::{self, Element};
+use super::{CaSpec, KeySpec, LeafSpec, MintError, Oddity};
 use crate::pki::{Cert, PrivateKey};
 
 /// A CA: its certificate, its key, and the certificates up to its root. Cloning shares.
@@ -31,12 +33,12 @@ impl Authority {
     /// A new root with a new key. Called twice with one spec it makes two CAs of one name, which
     /// is what istiod does when its secret is gone.
     pub fn self_signed(spec: &CaSpec) -> Result<Authority, MintError> {
-        Authority::root_with(spec, KeyPair::generate()?)
+        Authority::root_with(spec, new_key(spec.key, RSA_CA)?)
     }
 
     /// A new CA with a new key below this one.
     pub fn intermediate(&self, spec: &CaSpec) -> Result<Authority, MintError> {
-        self.certify(spec, KeyPair::generate()?)
+        self.certify(spec, new_key(spec.key, RSA_CA)?)
     }
 
     /// This root again with the same key, and what else `spec` says: istiod's root rotator.
@@ -96,13 +98,11 @@ impl Authority {
 
     /// Issues a certificate for a new key.
     pub fn issue(&self, spec: &LeafSpec) -> Result<(Cert, PrivateKey), MintError> {
-        let key = KeyPair::generate()?;
+        let key = new_key(spec.key, RSA_LEAF)?;
         let mut params = params(&[], spec.not_before, spec.not_after)?;
         // Critical CA:FALSE and no subject key identifier, as Go's `x509` writes it; rcgen's own
         // `ExplicitNoCa` would add the identifier.
-        let mut not_a_ca = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 0x00]);
-        not_a_ca.set_criticality(true);
-        params.custom_extensions.push(not_a_ca);
+        params.custom_extensions.push(not_a_ca());
         params.key_usages = vec![
             KeyUsagePurpose::DigitalSignature,
             KeyUsagePurpose::KeyEncipherment,
@@ -131,28 +131,37 @@ impl Authority {
         params
             .subject_alt_names
             .extend(spec.ips.iter().map(|ip| SanType::IpAddress(*ip)));
-        let cert = params.signed_by(&key, &self.0.issuer)?;
+        let der = sign(params, &spec.oddities, &key, &self.0.issuer)?;
         let key = PrivateKey::from_pkcs8(key.serialize_der())?;
-        Ok((Cert::from_der(cert.der().to_vec())?, key))
+        Ok((Cert::from_der(der)?, key))
     }
 
     fn root_with(spec: &CaSpec, key: KeyPair) -> Result<Authority, MintError> {
         // istiod's own root has only keyCertSign.
         let mut params = ca_params(spec)?;
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let cert = Cert::from_der(params.self_signed(&key)?.der().to_vec())?;
-        Authority::assemble(vec![cert], key)
+        // Its own issuer. What is odd about the certificate does not keep it from signing here.
+        let myself = Issuer::new(params.clone(), key);
+        let cert = Cert::from_der(sign(params, &spec.oddities, myself.key(), &myself)?)?;
+        Ok(Authority(Arc::new(Inner {
+            up: vec![cert],
+            issuer: myself,
+        })))
     }
 
     fn certify(&self, spec: &CaSpec, key: KeyPair) -> Result<Authority, MintError> {
         let mut params = ca_params(spec)?;
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.use_authority_key_identifier_extension = true;
-        let cert = Cert::from_der(params.signed_by(&key, &self.0.issuer)?.der().to_vec())?;
+        let for_children = params.clone();
+        let cert = Cert::from_der(sign(params, &spec.oddities, &key, &self.0.issuer)?)?;
         let up = std::iter::once(cert)
             .chain(self.0.up.iter().cloned())
             .collect();
-        Authority::assemble(up, key)
+        Ok(Authority(Arc::new(Inner {
+            up,
+            issuer: Issuer::new(for_children, key),
+        })))
     }
 
     fn assemble(up: Vec<Cert>, key: KeyPair) -> Result<Authority, MintError> {
@@ -170,6 +179,68 @@ impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Authority({:?}, key: ‹redacted›)", self.cert())
     }
+}
+
+/// The published keys of [`KeySpec::Rsa2048`].
+const RSA_CA: &str = include_str!("rsa/ca.pem");
+const RSA_LEAF: &str = include_str!("rsa/leaf.pem");
+
+fn new_key(spec: KeySpec, rsa: &str) -> Result<KeyPair, MintError> {
+    Ok(match spec {
+        KeySpec::Ed25519 => KeyPair::generate_for(&PKCS_ED25519)?,
+        KeySpec::P256 => KeyPair::generate()?,
+        KeySpec::P384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?,
+        KeySpec::Rsa2048 => KeyPair::from_pem(rsa)?,
+    })
+}
+
+/// A certificate for `key`, with everything that should be wrong with it.
+fn sign(
+    mut params: CertificateParams,
+    oddities: &[Oddity],
+    key: &impl PublicKeyData,
+    issuer: &Issuer<'_, KeyPair>,
+) -> Result<Vec<u8>, MintError> {
+    for oddity in oddities {
+        oddity.shape(&mut params);
+    }
+    let der = params.signed_by(key, issuer)?.der().to_vec();
+    let mut parts = cert_parts(&der)?;
+    // The one that removes extensions comes last: the others know where things are.
+    let (last, first): (Vec<Oddity>, Vec<Oddity>) = oddities
+        .iter()
+        .partition(|oddity| **oddity == Oddity::Version1);
+    for oddity in first.into_iter().chain(last) {
+        if let Some(body) = oddity.reshape(&parts[0].content)? {
+            let mut signature = vec![0];
+            signature.extend(issuer.key().sign(&body)?);
+            parts[0] = der::children(&body)?.remove(0);
+            parts[2].content = signature;
+        }
+    }
+    if oddities.contains(&Oddity::BadSignature)
+        && let Some(last) = parts[2].content.last_mut()
+    {
+        *last ^= 1;
+    }
+    Ok(Element::new(0x30, der::join(&parts)).encode())
+}
+
+/// Body, algorithm, signature.
+fn cert_parts(der: &[u8]) -> Result<Vec<Element>, MintError> {
+    let cert = der::children(der)?;
+    let parts = der::children(&cert.first().ok_or(MintError::Shape)?.content)?;
+    if parts.len() == 3 {
+        Ok(parts)
+    } else {
+        Err(MintError::Shape)
+    }
+}
+
+fn not_a_ca() -> CustomExtension {
+    let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 0x00]);
+    extension.set_criticality(true);
+    extension
 }
 
 fn ca_params(spec: &CaSpec) -> Result<CertificateParams, MintError> {

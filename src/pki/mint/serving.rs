@@ -24,13 +24,12 @@ pub struct Serving {
 pub fn serving(dns: &[&str], ips: &[IpAddr], by: &Authority) -> Result<Serving, MintError> {
     let (begin, end): (Timestamp, Timestamp) = (by.cert().not_before(), by.cert().not_after());
     let spec = LeafSpec {
-        uris: Vec::new(),
         dns: dns.iter().map(|name| (*name).to_owned()).collect(),
         ips: ips.to_vec(),
         not_before: begin,
         not_after: end,
         client: false,
-        server: true,
+        ..LeafSpec::uris::<String>([], begin)
     };
     let (cert, key) = by.issue(&spec)?;
     let chain = std::iter::once(cert)

@@ -4,9 +4,25 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Oddity;
 use crate::pki::SpiffeId;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// The kind of a new key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeySpec {
+    /// Edwards curve 25519.
+    Ed25519,
+    /// ECDSA on P-256.
+    #[default]
+    P256,
+    /// ECDSA on P-384.
+    P384,
+    /// RSA of 2048 bits, as Istio's own. Not new: one of two keys that everybody can read, one for
+    /// CAs and one for leaves, because making one takes too long.
+    Rsa2048,
+}
 
 /// A CA certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +37,10 @@ pub struct CaSpec {
     pub path_len: Option<u8>,
     /// Extended key usages serverAuth and clientAuth, as Mesh CA's root states them.
     pub tls_only: bool,
+    /// The kind of its key.
+    pub key: KeySpec,
+    /// What is wrong with it; each at most once.
+    pub oddities: Vec<Oddity>,
 }
 
 impl CaSpec {
@@ -38,6 +58,8 @@ impl CaSpec {
             not_after: now + DAY * 3650,
             path_len: None,
             tls_only: false,
+            key: KeySpec::default(),
+            oddities: Vec::new(),
         }
     }
 
@@ -76,6 +98,19 @@ impl CaSpec {
         }
     }
 
+    /// The same with another kind of key.
+    pub fn key(self, key: KeySpec) -> CaSpec {
+        CaSpec { key, ..self }
+    }
+
+    /// The same with one more thing wrong.
+    pub fn odd(mut self, oddity: Oddity) -> CaSpec {
+        if !self.oddities.contains(&oddity) {
+            self.oddities.push(oddity);
+        }
+        self
+    }
+
     /// The same with a bound on the CAs below.
     pub fn path_len(self, path_len: u8) -> CaSpec {
         CaSpec {
@@ -102,6 +137,10 @@ pub struct LeafSpec {
     pub client: bool,
     /// Extended key usage serverAuth.
     pub server: bool,
+    /// The kind of its key.
+    pub key: KeySpec,
+    /// What is wrong with it; each at most once.
+    pub oddities: Vec<Oddity>,
 }
 
 impl LeafSpec {
@@ -121,7 +160,22 @@ impl LeafSpec {
             not_after: now + DAY,
             client: true,
             server: true,
+            key: KeySpec::default(),
+            oddities: Vec::new(),
         }
+    }
+
+    /// The same with another kind of key.
+    pub fn key(self, key: KeySpec) -> LeafSpec {
+        LeafSpec { key, ..self }
+    }
+
+    /// The same with one more thing wrong.
+    pub fn odd(mut self, oddity: Oddity) -> LeafSpec {
+        if !self.oddities.contains(&oddity) {
+            self.oddities.push(oddity);
+        }
+        self
     }
 
     /// The same with other dates.

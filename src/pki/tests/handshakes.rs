@@ -179,7 +179,7 @@ fn times_count_for_leaves_and_for_anchors() {
     assert_eq!(
         refusal.detail,
         format!(
-            "trusted `O=cluster.local` ({}) expired 1d ago at 2026-11-22T20:00:00Z",
+            "`O=cluster.local ({})` expired 1d ago at 2026-11-22T20:00:00Z",
             expired.cert().sha256().short()
         )
     );

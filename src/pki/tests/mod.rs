@@ -6,7 +6,6 @@
 mod algorithms;
 mod bundles;
 mod certs;
-mod differential;
 mod handshakes;
 mod keys;
 mod minting;

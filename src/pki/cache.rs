@@ -1,0 +1,71 @@
+//! Parsed certificates and bundles, each read once: thousands of proxies hold the same few roots.
+//!
+//! The key is the SHA-256 of the bytes. A check that keyed its verdicts by the serial number of a
+//! bundle's first certificate took a proxy with one root for a proxy with two, because the first was
+//! the same; bytes that differ anywhere never share an entry here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Bundle, Cert, CertError, Fingerprint, PemIssue, pem};
+
+/// Entries of each kind; when there are more, all are forgotten.
+const CAPACITY: usize = 65_536;
+
+/// A cache that any number of threads may share. What it answers equals what reading anew answers.
+#[derive(Debug, Default)]
+pub struct CertCache {
+    kept: Mutex<Kept>,
+}
+
+/// A bundle and what could not be used of its text.
+pub type ReadBundle = Arc<(Bundle, Vec<PemIssue>)>;
+
+#[derive(Debug, Default)]
+struct Kept {
+    certs: HashMap<Fingerprint, Result<Cert, CertError>>,
+    bundles: HashMap<Fingerprint, ReadBundle>,
+}
+
+impl CertCache {
+    /// As [`certs_from_pem`](super::certs_from_pem). Each certificate is parsed once, so that the
+    /// same one is the same value; the text as a whole is not kept, since a workload's chain is its
+    /// own.
+    pub fn certs_from_pem(&self, text: &str) -> (Vec<Cert>, Vec<PemIssue>) {
+        pem::certs_with(text, |der| self.cert(der))
+    }
+
+    /// As [`Bundle::from_pem`], once for each text.
+    pub fn bundle(&self, text: &str) -> ReadBundle {
+        let key = Fingerprint::of(text.as_bytes());
+        if let Some(found) = self.kept().bundles.get(&key) {
+            return Arc::clone(found);
+        }
+        let (certs, issues) = self.certs_from_pem(text);
+        let read = Arc::new((Bundle::from_certs(certs), issues));
+        let bundles = &mut self.kept().bundles;
+        if bundles.len() >= CAPACITY {
+            bundles.clear();
+        }
+        bundles.insert(key, Arc::clone(&read));
+        read
+    }
+
+    fn cert(&self, der: Vec<u8>) -> Result<Cert, CertError> {
+        let key = Fingerprint::of(&der);
+        if let Some(found) = self.kept().certs.get(&key) {
+            return found.clone();
+        }
+        let read = Cert::from_der(der);
+        let certs = &mut self.kept().certs;
+        if certs.len() >= CAPACITY {
+            certs.clear();
+        }
+        certs.insert(key, read.clone());
+        read
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
