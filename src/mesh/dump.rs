@@ -109,13 +109,13 @@ pub fn secrets_with(dump: &Value, cache: &CertCache) -> Result<Secrets, String> 
         |secret| {
             let certificate = field(secret, "tls_certificate", "tlsCertificate");
             let text = source(field(certificate, "certificate_chain", "certificateChain"))?;
-            let (chain, issues) = cache.certs_from_pem(&text);
-            note(&issues, names::SDS_DEFAULT, &mut notes);
-            if chain.is_empty() {
-                Err("secret `default` holds no readable certificate".into())
-            } else {
-                Ok(chain)
+            let read = cache.chain(&text);
+            note(&read.issues, names::SDS_DEFAULT, &mut notes);
+            if read.certs.is_empty() {
+                return Err("secret `default` holds no readable certificate".into());
             }
+            loaded(&read.loads, names::SDS_DEFAULT)?;
+            Ok(read.certs)
         },
     );
     let trust = collect(
@@ -196,12 +196,23 @@ fn spiffe_domains(context: &Value) -> Option<&Vec<Value>> {
 
 fn bundle(text: &str, cache: &CertCache, notes: &mut Vec<String>) -> Reading<Bundle> {
     let read = cache.bundle(text);
-    let (bundle, issues) = &*read;
-    note(issues, names::SDS_ROOT, notes);
-    if bundle.is_empty() {
+    note(&read.issues, names::SDS_ROOT, notes);
+    if read.bundle.is_empty() {
         return Err("secret `ROOTCA` holds no readable certificate".into());
     }
-    Ok(bundle.clone())
+    loaded(&read.loads, names::SDS_ROOT)?;
+    Ok(read.bundle.clone())
+}
+
+/// Envoy keeps what it had when it cannot load a secret, and shows the new one in its dump.
+fn loaded(loads: &Result<(), PemIssue>, name: &str) -> Reading<()> {
+    loads.as_ref().copied().map_err(|issue| {
+        format!(
+            "secret `{name}`, block {}: {}: Envoy does not load such a text as it stands, so what it \
+             uses is not known",
+            issue.index, issue.reason
+        )
+    })
 }
 
 fn note(issues: &[PemIssue], name: &str, notes: &mut Vec<String>) {

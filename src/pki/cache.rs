@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Bundle, Cert, CertError, Fingerprint, PemIssue, pem};
+use super::{Bundle, Cert, CertError, Fingerprint, PemIssue, pem, strict};
 
 /// Entries of each kind; when there are more, all are forgotten.
 const CAPACITY: usize = 65_536;
@@ -18,31 +18,58 @@ pub struct CertCache {
     kept: Mutex<Kept>,
 }
 
-/// A bundle and what could not be used of its text.
-pub type ReadBundle = Arc<(Bundle, Vec<PemIssue>)>;
+/// What a text says to one who reads what he can, and whether Envoy reads it at all.
+#[derive(Debug, Clone)]
+pub struct ReadBundle {
+    /// The certificates.
+    pub bundle: Bundle,
+    /// What could not be used.
+    pub issues: Vec<PemIssue>,
+    /// [`loads_in_envoy`](super::loads_in_envoy).
+    pub loads: Result<(), PemIssue>,
+}
+
+/// The same of a chain, whose order counts.
+#[derive(Debug, Clone)]
+pub struct ReadChain {
+    /// The certificates in the order of the text, repetitions included.
+    pub certs: Vec<Cert>,
+    /// What could not be used.
+    pub issues: Vec<PemIssue>,
+    /// [`loads_in_envoy`](super::loads_in_envoy).
+    pub loads: Result<(), PemIssue>,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
     certs: HashMap<Fingerprint, Result<Cert, CertError>>,
-    bundles: HashMap<Fingerprint, ReadBundle>,
+    bundles: HashMap<Fingerprint, Arc<ReadBundle>>,
 }
 
 impl CertCache {
-    /// As [`certs_from_pem`](super::certs_from_pem). Each certificate is parsed once, so that the
-    /// same one is the same value; the text as a whole is not kept, since a workload's chain is its
-    /// own.
-    pub fn certs_from_pem(&self, text: &str) -> (Vec<Cert>, Vec<PemIssue>) {
-        pem::certs_with(text, |der| self.cert(der))
+    /// The certificates of a text. Each is parsed once, so that the same one is the same value; the
+    /// text as a whole is not kept, since a workload's chain is its own.
+    pub fn chain(&self, text: &str) -> ReadChain {
+        let (certs, issues) = pem::certs_with(text, |der| self.cert(der));
+        ReadChain {
+            certs,
+            issues,
+            loads: strict::check(text, |der| self.cert(der)),
+        }
     }
 
-    /// As [`Bundle::from_pem`], once for each text.
-    pub fn bundle(&self, text: &str) -> ReadBundle {
+    /// The certificates of a text as a bundle, once for each text.
+    pub fn bundle(&self, text: &str) -> Arc<ReadBundle> {
         let key = Fingerprint::of(text.as_bytes());
         if let Some(found) = self.kept().bundles.get(&key) {
             return Arc::clone(found);
         }
-        let (certs, issues) = self.certs_from_pem(text);
-        let read = Arc::new((Bundle::from_certs(certs), issues));
+        let chain = self.chain(text);
+        let read = Arc::new(ReadBundle {
+            bundle: Bundle::from_certs(chain.certs),
+            issues: chain.issues,
+            loads: chain.loads,
+        });
         let bundles = &mut self.kept().bundles;
         if bundles.len() >= CAPACITY {
             bundles.clear();

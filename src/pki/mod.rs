@@ -30,13 +30,14 @@ mod render;
 mod san;
 mod signature;
 mod spiffe;
+mod strict;
 #[cfg(all(test, feature = "twin"))]
 mod tests;
 mod verdict;
 mod when;
 
 pub use bundle::{Bundle, BundleDiff, NamedCa};
-pub use cache::{CertCache, ReadBundle};
+pub use cache::{CertCache, ReadBundle, ReadChain};
 pub use cert::{Cert, CertError, KeyKind};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use handshake::{Endpoint, HandshakeFailure, Identity, Refusal, Side, handshake};
@@ -50,4 +51,5 @@ pub use plugin::{
 };
 pub use san::SanRules;
 pub use spiffe::{SpiffeError, SpiffeId};
+pub use strict::loads_in_envoy;
 pub use verdict::{Signer, Trust, signer, trusts};

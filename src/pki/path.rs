@@ -645,11 +645,39 @@ fn not_an_issuer(cert: &Cert) -> PathError {
     }
 }
 
-/// Why a certificate could not serve as an anchor at `now`; `None` if it could.
-pub(super) fn unfit_anchor(cert: &Cert, now: Timestamp) -> Option<PathError> {
-    let anchors = Bundle::default();
-    let search = Search::new(Usage::Workload, std::iter::empty(), &anchors, Some(now));
-    search.usable(cert).and_then(|()| may_issue(cert)).err()
+/// What happens to a certificate that `root` signs where `bundle` is trusted: for each trusted
+/// certificate that Envoy may take for its issuer, that certificate, or why the path does not hold.
+pub(super) fn issuers_for(
+    bundle: &Bundle,
+    root: &Cert,
+    now: Timestamp,
+) -> Vec<Result<Cert, PathError>> {
+    let mut search = Search::new(Usage::Workload, std::iter::empty(), bundle, Some(now));
+    let namesake = |cert: &&Cert| {
+        let (ski, wanted) = (&cert.parsed().ski, &root.parsed().ski);
+        cert.parsed().subject_canonical == root.parsed().subject_canonical
+            && (ski.is_none() || wanted.is_none() || ski == wanted)
+    };
+    let may_sign = |cert: &&Cert| cert.parsed().usages.is_none_or(KeyUsages::cert_sign);
+    let mut candidates: Vec<&Cert> = bundle.certs().filter(namesake).filter(may_sign).collect();
+    if candidates.is_empty() {
+        // Nobody would be taken; why, is said of those that have the name.
+        candidates = bundle.certs().filter(namesake).collect();
+    }
+    let mut judge = |cert: &Cert| {
+        if cert.spki_sha256() != root.spki_sha256() {
+            return Err(PathError::BadSignature {
+                cert: format!("what {} signs", ca_name(root, root.sha256())),
+                issuer: root.subject(),
+                candidate: cert.sha256().short(),
+            });
+        }
+        search.usable(cert)?;
+        may_issue(cert)?;
+        search.climb(&mut vec![cert.clone()], true)?;
+        Ok(cert.clone())
+    };
+    candidates.into_iter().map(&mut judge).collect()
 }
 
 /// The first 8 digits and the name: how a CA is called in reasons.

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::path::{Search, Usage, ca_name, unfit_anchor};
+use super::path::{Search, Usage, ca_name, issuers_for};
 use super::{Bundle, Cert, Fingerprint, NamedCa, PathError};
 
 /// Whether a bundle trusts a named CA. Only the two kinds of yes let a gate pass.
@@ -114,37 +114,49 @@ impl std::fmt::Display for Signer {
     }
 }
 
-/// Whether a proxy with this bundle trusts `ca` at `now`.
+/// Whether a proxy with this bundle trusts `ca` at `now`: whether what one of its roots signs is
+/// accepted, as Envoy builds paths ([`accepts`](super::accepts)).
 ///
-/// One usable root of the CA suffices. Expired, not yet valid, or not allowed to sign: no.
+/// One usable root of the CA suffices. Expired, not yet valid, or not allowed to sign: no. Beside
+/// another certificate that Envoy may take for the root, and that does not hold (the expired root whose
+/// re-issue it is), it is unknown: that hangs on the order of the text.
 pub fn trusts(bundle: &Bundle, ca: &NamedCa, now: Timestamp) -> Trust {
     if ca.roots.is_empty() {
         return Trust::Unknown {
             reason: format!("no root of `{}` is known", ca.name),
         };
     }
+    let mut yes_by_key = None;
     let mut unfit = Vec::new();
-    for root in ca.roots.certs().filter(|root| bundle.contains(root)) {
-        match unfit_anchor(root, now) {
-            None => return Trust::Yes,
-            Some(error) => unfit.push(error),
-        }
-    }
-    let same_key = |cert: &Cert, root: &Cert| {
-        cert.spki_sha256() == root.spki_sha256()
-            && cert.parsed().subject_canonical == root.parsed().subject_canonical
-    };
-    for cert in bundle.certs().filter(|cert| !ca.roots.contains(cert)) {
-        if ca.roots.certs().any(|root| same_key(cert, root)) {
-            match unfit_anchor(cert, now) {
-                None => {
-                    return Trust::YesByKey {
-                        root: cert.sha256(),
-                    };
-                }
-                Some(error) => unfit.push(error),
+    for root in ca.roots.certs() {
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for issuer in issuers_for(bundle, root, now) {
+            match issuer {
+                Ok(cert) => good.push(cert),
+                Err(error) => bad.push(error),
             }
         }
+        let worst = bad.into_iter().max_by_key(PathError::is_unknown);
+        match (good.first(), worst) {
+            (Some(_), None) if good.iter().any(|cert| ca.roots.contains(cert)) => {
+                return Trust::Yes;
+            }
+            (Some(cert), None) => {
+                yes_by_key.get_or_insert(Trust::YesByKey {
+                    root: cert.sha256(),
+                });
+            }
+            (Some(_), Some(error)) => unfit.push(PathError::Uncertain {
+                cert: root.subject(),
+                otherwise: error.to_string(),
+            }),
+            // A namesake with another key is no root of this CA.
+            (None, Some(PathError::BadSignature { .. })) | (None, None) => {}
+            (None, Some(error)) => unfit.push(error),
+        }
+    }
+    if let Some(verdict) = yes_by_key {
+        return verdict;
     }
     if let Some(error) = unfit.into_iter().max_by_key(PathError::is_unknown) {
         let reason = error.to_string();
