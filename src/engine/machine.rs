@@ -28,6 +28,7 @@ pub struct Engine {
     pub(super) calls: Calls,
     modules: Modules,
     words: OnceLock<Vec<WordDoc>>,
+    pub(super) json_form: kit::JsonForm,
 }
 
 impl Engine {
@@ -81,6 +82,7 @@ impl Engine {
             cancel,
             modules,
             words: OnceLock::new(),
+            json_form: words.json_form(),
         })
     }
 
@@ -134,7 +136,7 @@ impl Engine {
         let engine = self.clone();
         self.on_thread(move || {
             let result = engine.calls.placed(engine.evaluate(&program, &params));
-            let value = result.and_then(|value| kit::to_shown_json(&value));
+            let value = result.and_then(|value| kit::to_shown_json(&value, engine.json_form));
             value.map_err(|error| engine.diagnose(&error, program.name(), &[]))
         })
         .await

@@ -1,11 +1,17 @@
 //! The two seams through which the engine is told about the world: its words, and who watches steps.
 
 use super::Failure;
+use super::kit::JsonForm;
 
 /// Where the words of the language come from; the engine knows none of them.
 pub trait Words: Send + Sync {
     /// Registers all words. The engine's tag is set already (`kit::world`).
     fn register(&self, engine: &mut rhai::Engine);
+
+    /// How values of types that the words add are written as JSON.
+    fn json_form(&self) -> JsonForm {
+        |_| None
+    }
 }
 
 /// Who is told about `step NAME { … }`.

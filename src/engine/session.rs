@@ -186,7 +186,7 @@ impl State {
         let value = result.map_err(|error| engine.diagnose(&error, NAME, &self.own_names()))?;
         Ok(Shown {
             text: (!value.is_unit()).then(|| pretty(&value, &|value| display(engine, value))),
-            json: kit::to_shown_json(&value).ok(),
+            json: kit::to_shown_json(&value, engine.json_form).ok(),
         })
     }
 

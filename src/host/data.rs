@@ -72,7 +72,7 @@ mod words {
 
     /// A value as JSON, on one line.
     ///
-    /// - `value`: maps, arrays, objects, texts, numbers, truth values, `()`.
+    /// - `value`: maps, arrays, objects, certificates, texts, numbers, truth values, `()`.
     ///
     /// Throws `script` for a value that JSON cannot say, such as a closure.
     ///
@@ -82,7 +82,7 @@ mod words {
     #[rhai_fn(return_raw)]
     pub fn to_json(ctx: NativeCallContext, value: Dynamic) -> Reply<String> {
         kit::called(&ctx);
-        Ok(kit::to_json(&value)?.to_string())
+        Ok(kit::to_json_with(&value, super::super::json_form)?.to_string())
     }
 
     /// A value as YAML.
@@ -97,7 +97,7 @@ mod words {
     #[rhai_fn(return_raw)]
     pub fn to_yaml(ctx: NativeCallContext, value: Dynamic) -> Reply<String> {
         kit::called(&ctx);
-        let value = kit::to_json(&value)?;
+        let value = kit::to_json_with(&value, super::super::json_form)?;
         serde_saphyr::to_string(&value).map_err(|error| {
             kit::fail(Failure::script(format!(
                 "cannot be written as YAML: {error}"

@@ -25,6 +25,7 @@ pub mod world;
 mod tests;
 
 use crate::engine::Words;
+use crate::engine::kit;
 
 /// All words of this program.
 ///
@@ -48,4 +49,13 @@ impl Words for HostWords {
         time::register(engine);
         workload::register(engine);
     }
+
+    fn json_form(&self) -> kit::JsonForm {
+        json_form
+    }
+}
+
+/// The JSON of values that only these words know.
+fn json_form(value: &rhai::Dynamic) -> Option<serde_json::Value> {
+    cert::json_form(value)
 }

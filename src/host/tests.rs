@@ -159,6 +159,9 @@ fn examples_of_words_that_need_no_cluster_hold() {
                 "`{}` asserts nothing",
                 word.signature()
             );
+            if example.contains("mesh::") {
+                continue;
+            }
             if let (Err(error), _) = Setup::default().run(&example) {
                 panic!(
                     "the example of `{}`:\n{}",
@@ -429,7 +432,7 @@ fn certificates_in_scripts_are_judged_by_signature() {
     run(&(script + body)).unwrap();
 
     let error = |text: &str| run(text).unwrap_err();
-    let failure = error("cert::parse(cert::mesh_ca_root() + cert::mesh_ca_root())");
+    let failure = error("cert::parse([cert::mesh_ca_root(), cert::mesh_ca_root().pem])");
     assert_eq!(
         failure.message,
         "`cert::parse` takes one certificate, not 2"

@@ -116,7 +116,8 @@ pub(super) fn duration(what: &str, seconds: &Dynamic) -> Reply<Duration> {
     })
 }
 
-fn parse(word: &str, time: &str) -> Reply<Timestamp> {
+/// The time that a script gives to `word`.
+pub(super) fn parse(word: &str, time: &str) -> Reply<Timestamp> {
     time.parse().map_err(|_| {
         kit::fail(
             Failure::new(

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::fingerprint::hex;
 use super::parse::{self, KeyUsages, Parsed};
 use super::signature::{self, Signature};
 use super::{Fingerprint, SpiffeError, SpiffeId, pem};
@@ -242,14 +243,14 @@ impl Cert {
             .get_or_init(|| signature::check(self, self))
     }
 
-    /// The subject key identifier, if present.
-    pub fn ski(&self) -> Option<Vec<u8>> {
-        self.0.ski.clone()
+    /// The subject key identifier in lower-case hex, if present.
+    pub fn ski(&self) -> Option<String> {
+        self.0.ski.as_deref().map(hex)
     }
 
-    /// The authority key identifier, if present.
-    pub fn aki(&self) -> Option<Vec<u8>> {
-        self.0.aki.clone()
+    /// The key identifier of the issuer in lower-case hex, if present.
+    pub fn aki(&self) -> Option<String> {
+        self.0.aki.as_deref().map(hex)
     }
 
     /// What to call this certificate in a sentence: its subject, else its first URI or DNS name,

@@ -115,6 +115,16 @@ impl PrivateKey {
         Ok(self.proves(cert))
     }
 
+    /// Its kind: `RSA`, `ECDSA`, `Ed25519`.
+    pub fn kind(&self) -> &'static str {
+        match self.signer.algorithm() {
+            rustls::SignatureAlgorithm::RSA => "RSA",
+            rustls::SignatureAlgorithm::ECDSA => "ECDSA",
+            rustls::SignatureAlgorithm::ED25519 => "Ed25519",
+            _ => "of another kind",
+        }
+    }
+
     /// Whether it is an RSA key.
     #[cfg(feature = "twin")]
     pub(crate) fn is_rsa(&self) -> bool {

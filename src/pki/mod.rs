@@ -40,7 +40,9 @@ pub use bundle::{Bundle, BundleDiff, NamedCa};
 pub use cache::{CertCache, ReadBundle, ReadChain};
 pub use cert::{Cert, CertError, KeyKind};
 pub use fingerprint::{Fingerprint, FingerprintError};
-pub use handshake::{Endpoint, HandshakeFailure, Identity, Refusal, Side, handshake};
+pub use handshake::{
+    Endpoint, HandshakeFailure, Identity, Presented, Probe, Refusal, Side, handshake,
+};
 pub use input::{MAX_INPUT, certs_from_bytes, decode_base64};
 pub use key::{KeyError, PrivateKey};
 pub use path::{Path, PathError, Usage, accepts, paths, paths_for};

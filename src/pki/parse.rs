@@ -153,13 +153,11 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
             ParsedExtension::AuthorityKeyIdentifier(aki) => {
                 parsed.aki = aki.key_identifier.as_ref().map(|id| id.0.to_vec());
                 parsed.aki_serial = aki.authority_cert_serial.map(<[u8]>::to_vec);
-                let names = aki.authority_cert_issuer.iter().flatten();
-                parsed.aki_issuer = names
-                    .filter_map(|name| match name {
-                        GeneralName::DirectoryName(name) => Some(name::canonical(name)),
-                        _ => None,
-                    })
-                    .next();
+                let mut names = aki.authority_cert_issuer.iter().flatten();
+                parsed.aki_issuer = names.find_map(|name| match name {
+                    GeneralName::DirectoryName(name) => Some(name::canonical(name)),
+                    _ => None,
+                });
             }
             ParsedExtension::BasicConstraints(basic) => {
                 parsed.ca = basic.ca;

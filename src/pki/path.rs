@@ -245,6 +245,8 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
+    // What is decided late about a certificate (`self_signature`) has no part in its order.
+    #[allow(clippy::mutable_key_type)]
     pub(super) fn new(
         usage: Usage,
         pool: impl Iterator<Item = &'a Cert>,
@@ -364,7 +366,7 @@ impl<'a> Search<'a> {
         };
         let mut candidates = Vec::new();
         if !ends_a_chain(&last) {
-            candidates = self.fitting(&last, path, self.anchors.certs());
+            candidates = Self::fitting(&last, path, self.anchors.certs());
         }
         let among_trusted = !candidates.is_empty();
         if !among_trusted {
@@ -375,7 +377,7 @@ impl<'a> Search<'a> {
                 });
             }
             if !ends_a_chain(&last) {
-                candidates = self.fitting(&last, path, self.candidates.iter().copied());
+                candidates = Self::fitting(&last, path, self.candidates.iter().copied());
             }
         }
         if path.len() >= MAX_LENGTH && !candidates.is_empty() {
@@ -410,7 +412,6 @@ impl<'a> Search<'a> {
 
     /// Who may be taken for the issuer of `last`.
     fn fitting<'b>(
-        &self,
         last: &Cert,
         path: &[Cert],
         among: impl Iterator<Item = &'b Cert>,

@@ -57,7 +57,8 @@ impl Cert {
         } else {
             &name
         };
-        format!("{short} {} {name}, {}", self.role(), self.state(now))
+        let role = self.role();
+        format!("{short}  {role:<8}  {name}  {}", self.state(now))
     }
 
     fn role(&self) -> &'static str {

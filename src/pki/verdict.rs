@@ -151,7 +151,7 @@ pub fn trusts(bundle: &Bundle, ca: &NamedCa, now: Timestamp) -> Trust {
                 otherwise: error.to_string(),
             }),
             // A namesake with another key is no root of this CA.
-            (None, Some(PathError::BadSignature { .. })) | (None, None) => {}
+            (None, None | Some(PathError::BadSignature { .. })) => {}
             (None, Some(error)) => unfit.push(error),
         }
     }

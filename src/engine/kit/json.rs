@@ -27,20 +27,31 @@ pub fn to_dynamic(value: &Value) -> Dynamic {
     }
 }
 
+/// The JSON of a value whose type the words have added; `None` for types that have none.
+pub type JsonForm = fn(&Dynamic) -> Option<Value>;
+
 /// `value` as JSON. `()` is null; a [`View`] is the object that it shows.
 ///
 /// # Errors
 /// A value that JSON cannot say (a closure, a handle, a float that is not a number), with its path.
 pub fn to_json(value: &Dynamic) -> Reply<Value> {
-    convert(value, &View::value_of, &mut Vec::new())
+    to_json_with(value, |_| None)
 }
 
-/// As [`to_json`], for people: the values of Secrets are hidden.
+/// As [`to_json`], with a form for types that the words have added.
 ///
 /// # Errors
 /// As [`to_json`].
-pub fn to_shown_json(value: &Dynamic) -> Reply<Value> {
-    convert(value, &View::shown, &mut Vec::new())
+pub fn to_json_with(value: &Dynamic, form: JsonForm) -> Reply<Value> {
+    convert(value, &View::value_of, form, &mut Vec::new())
+}
+
+/// As [`to_json_with`], for people: the values of Secrets are hidden.
+///
+/// # Errors
+/// As [`to_json`].
+pub fn to_shown_json(value: &Dynamic, form: JsonForm) -> Reply<Value> {
+    convert(value, &View::shown, form, &mut Vec::new())
 }
 
 /// `value` as text: a text as it is, an object with the values of Secrets hidden, anything else as
@@ -49,10 +60,15 @@ pub fn text(value: &Dynamic) -> String {
     if value.is_string() || !(value.is_array() || value.is_map() || value.is::<View>()) {
         return value.to_string();
     }
-    to_shown_json(value).map_or_else(|_| value.to_string(), |json| json.to_string())
+    to_shown_json(value, |_| None).map_or_else(|_| value.to_string(), |json| json.to_string())
 }
 
-fn convert(value: &Dynamic, of: &dyn Fn(&View) -> Value, path: &mut Vec<String>) -> Reply<Value> {
+fn convert(
+    value: &Dynamic,
+    of: &dyn Fn(&View) -> Value,
+    form: JsonForm,
+    path: &mut Vec<String>,
+) -> Reply<Value> {
     if value.is_unit() {
         return Ok(Value::Null);
     }
@@ -80,7 +96,7 @@ fn convert(value: &Dynamic, of: &dyn Fn(&View) -> Value, path: &mut Vec<String>)
         let mut out = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             path.push(format!("[{index}]"));
-            out.push(convert(item, of, path)?);
+            out.push(convert(item, of, form, path)?);
             path.pop();
         }
         return Ok(Value::Array(out));
@@ -89,13 +105,16 @@ fn convert(value: &Dynamic, of: &dyn Fn(&View) -> Value, path: &mut Vec<String>)
         let mut out = serde_json::Map::new();
         for (key, field) in fields.iter() {
             path.push(format!(".{key}"));
-            out.insert(key.to_string(), convert(field, of, path)?);
+            out.insert(key.to_string(), convert(field, of, form, path)?);
             path.pop();
         }
         return Ok(Value::Object(out));
     }
     if let Some(view) = value.read_lock::<View>() {
         return Ok(of(&view));
+    }
+    if let Some(json) = form(value) {
+        return Ok(json);
     }
     let kind = if value.is_fnptr() {
         "a function"

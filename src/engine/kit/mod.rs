@@ -11,7 +11,7 @@ mod options;
 mod thrown;
 mod view;
 
-pub use json::{text, to_dynamic, to_json, to_shown_json};
+pub use json::{JsonForm, text, to_dynamic, to_json, to_json_with, to_shown_json};
 pub use options::{number, options};
 pub use thrown::{fail, fail_at, failure_of, failure_of_value, thrown};
 pub use view::View;

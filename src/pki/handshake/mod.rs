@@ -8,12 +8,14 @@
 //! It does not model Envoy's connection handling, ALPN or SNI; nothing of that decides trust.
 
 mod endpoint;
+mod probe;
 mod refusal;
 mod verifier;
 
 use jiff::Timestamp;
 
 pub use endpoint::Endpoint;
+pub use probe::{Presented, Probe};
 pub use refusal::{HandshakeFailure, Refusal, Side};
 
 use super::{Bundle, Cert, PrivateKey, SanRules};

@@ -422,31 +422,31 @@ impl Specimen {
         }
         let issuer = &chain[chain.len() - 1];
         let (leaf, key) = issuer.issue(&plan.leaf)?;
-        let plain = CaSpec {
+        let sound = CaSpec {
             oddities: Vec::new(),
             ..plan.root.clone()
         };
         let make = |item: &Item| -> Result<Cert, MintError> {
             let expired = |spec: &CaSpec| spec.clone().valid(now - hours(48), now - hours(1));
-            let first = || plan.subs.first().unwrap_or(&plain);
+            let first = || plan.subs.first().unwrap_or(&sound);
             let authority = match item {
                 Item::Leaf => return Ok(leaf.clone()),
                 Item::Sub(index) => chain[index + 1].clone(),
                 Item::SubNamesake => root.intermediate(first())?,
                 Item::SubExpired => root.cross_sign(&chain[1], &expired(first()))?,
                 Item::Root => root.clone(),
-                Item::Reissued => root.reissued(&plain)?,
-                Item::Expired => root.reissued(&expired(&plain))?,
+                Item::Reissued => root.reissued(&sound)?,
+                Item::Expired => root.reissued(&expired(&sound))?,
                 Item::Namesake => {
                     // The published RSA key would make it the same CA.
                     let key = KeySpec::default();
                     Authority::self_signed(&CaSpec {
                         key,
-                        ..plain.clone()
+                        ..sound.clone()
                     })?
                 }
                 Item::Other => other.clone(),
-                Item::CrossSigned => other.cross_sign(&root, &plain)?,
+                Item::CrossSigned => other.cross_sign(&root, &sound)?,
             };
             Ok(authority.cert().clone())
         };

@@ -11,7 +11,9 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use rootshift::pki::mint::Defect;
-use rootshift::pki::{PathError, Usage, accepts, paths_for};
+use rootshift::pki::{
+    HandshakeFailure, Identity, PathError, SanRules, Usage, accepts, handshake, paths_for,
+};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
@@ -129,10 +131,12 @@ fn openssl_and_webpki_say_the_same_but_for_what_is_listed() {
     let dir = tempfile::tempdir().unwrap();
     let counts = Mutex::new(BTreeMap::<String, (usize, String)>::new());
     let faults = Mutex::new(Vec::new());
+    let handshakes = Mutex::new(0);
     let halves = cases.len().div_ceil(2);
     thread::scope(|scope| {
         for (index, part) in cases.chunks(halves).enumerate() {
-            let (dir, counts, faults) = (dir.path().join(index.to_string()), &counts, &faults);
+            let dir = dir.path().join(index.to_string());
+            let (counts, faults, handshakes) = (&counts, &faults, &handshakes);
             std::fs::create_dir(&dir).unwrap();
             scope.spawn(move || {
                 for (number, case) in part.iter().enumerate() {
@@ -175,6 +179,17 @@ fn openssl_and_webpki_say_the_same_but_for_what_is_listed() {
                     let (ok, text) = openssl::verifies(&dir, &case.chain, &case.trusted, usage);
                     compare("openssl", if ok { Ok(()) } else { Err(text) });
                     compare("webpki", webpki_verifies(case, usage, now));
+                    // A whole handshake is never laxer than the two that decide in it.
+                    if number % 5 == 0 && usage == Usage::Client {
+                        let shaken = shake(case, now);
+                        if shaken.is_ok() && !(ours.is_ok() && ok) {
+                            let fault = format!("handshake on {}: accepted", case.name);
+                            faults.lock().unwrap().push(fault);
+                        }
+                        if shaken.is_ok() {
+                            *handshakes.lock().unwrap() += 1;
+                        }
+                    }
                 }
             });
         }
@@ -182,9 +197,28 @@ fn openssl_and_webpki_say_the_same_but_for_what_is_listed() {
     for (what, (count, example)) in counts.into_inner().unwrap() {
         say(&format!("{count:>6}  {what}  (e.g. {example})"));
     }
+    let handshakes = handshakes.into_inner().unwrap();
+    say(&format!("{handshakes:>6}  handshakes"));
     let faults = faults.into_inner().unwrap();
     let first: Vec<&String> = faults.iter().take(20).collect();
     assert!(faults.is_empty(), "{} faults: {first:#?}", faults.len());
+    assert!(handshakes > 50, "only {handshakes} handshakes came about");
+}
+
+/// The case's identity as a client of a server that trusts what the case says.
+fn shake(case: &Case, now: Timestamp) -> Result<(), HandshakeFailure> {
+    let server = cases::specimen(&[], now);
+    let client = Identity {
+        chain: case.chain.clone(),
+        key: case.key.clone(),
+        bundle: server.trusted.clone(),
+    };
+    let server = Identity {
+        chain: server.chain,
+        key: server.key,
+        bundle: case.trusted.clone(),
+    };
+    handshake(&client, &SanRules::any(), &server, &SanRules::any(), now)
 }
 
 fn webpki_verifies(case: &Case, usage: Usage, now: Timestamp) -> Result<(), String> {
