@@ -227,9 +227,8 @@ pub fn accepts(
         });
     }
     let mut search = Search::new(usage, presented.iter(), bundle, Some(now));
-    search
-        .usable(leaf)
-        .and_then(|()| may_be_leaf(leaf, usage))?;
+    search.usable(leaf).and_then(|()| may_be_leaf(leaf))?;
+    presentable(leaf, usage)?;
     search.climb(&mut vec![leaf.clone()], false)
 }
 
@@ -267,10 +266,7 @@ impl<'a> Search<'a> {
 
     /// Searches from an end-entity certificate.
     pub(super) fn start_at_leaf(&mut self, leaf: &Cert) {
-        if let Err(error) = self
-            .usable(leaf)
-            .and_then(|()| may_be_leaf(leaf, self.usage))
-        {
+        if let Err(error) = self.usable(leaf).and_then(|()| may_be_leaf(leaf)) {
             self.dead_ends.push(error);
             return;
         }
@@ -584,8 +580,19 @@ fn self_signed(cert: &Cert) -> bool {
     cert.is_self_issued() && *cert.self_signature() != Signature::Bad
 }
 
-/// What Envoy asks of a workload's own certificate before, or while, it is presented.
-fn may_be_leaf(cert: &Cert, usage: Usage) -> Result<(), PathError> {
+fn may_be_leaf(cert: &Cert) -> Result<(), PathError> {
+    match cert.parsed().usages {
+        // TLS 1.3 and every ECDHE suite sign with the leaf's key.
+        Some(usages) if !usages.digital_signature() => Err(PathError::NotAllowed {
+            cert: cert.display_name(),
+            reason: "has key usages without digitalSignature".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What Envoy asks of a workload's own certificate before, or while, it presents it.
+fn presentable(cert: &Cert, usage: Usage) -> Result<(), PathError> {
     let parsed = cert.parsed();
     let not_allowed = |reason: String| {
         Err(PathError::NotAllowed {
@@ -593,14 +600,7 @@ fn may_be_leaf(cert: &Cert, usage: Usage) -> Result<(), PathError> {
             reason,
         })
     };
-    // TLS 1.3 and every ECDHE suite sign with the leaf's key.
-    if parsed
-        .usages
-        .is_some_and(|usages| !usages.digital_signature())
-    {
-        return not_allowed("has key usages without digitalSignature".to_owned());
-    }
-    // Envoy loads RSA keys from 2048 bits and offers no signatures of other kinds than these.
+    // It loads RSA keys from 2048 bits and offers no signatures of other kinds than these.
     let usable = match &parsed.key_kind {
         KeyKind::Rsa(bits) => *bits >= 2048,
         KeyKind::Ecdsa(curve) => matches!(curve.as_str(), "P-256" | "P-384"),

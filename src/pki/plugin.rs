@@ -136,7 +136,7 @@ pub fn check_plugin_ca(ca: &PluginCa, now: Timestamp) -> Vec<PluginFinding> {
     if let Some(signer) = ca.ca_cert.certs.first() {
         found.signer(signer, ca, &roots, now);
     }
-    found.roots(ca, &roots, now);
+    found.roots(ca, &roots);
     found.chain(ca);
     let mut seen = Vec::new();
     found.0.retain(|finding| {
@@ -422,9 +422,13 @@ impl Findings {
         search.start_at_ca(signer);
         let Err(error) = search.outcome() else { return };
         // What is wrong with the certificate itself was said of it.
-        let about_itself = matches!(&error, PathError::NotAllowed { cert, .. }
-            | PathError::Expired { cert, .. } | PathError::NotYetValid { cert, .. }
-            if cert.contains(&signer.sha256().short()) || *cert == signer.display_name());
+        let about_itself = self.0.iter().any(|finding| {
+            finding.part == "ca_cert"
+                && matches!(
+                    finding.code,
+                    "not_a_ca" | "key_usage" | "extended_key_usage" | "expired" | "not_yet_valid"
+                )
+        });
         if error.is_unknown() {
             self.unknown(code, part, error.to_string(), hint);
         } else if !about_itself {
@@ -432,7 +436,7 @@ impl Findings {
         }
     }
 
-    fn roots(&mut self, ca: &PluginCa, roots: &Bundle, _now: Timestamp) {
+    fn roots(&mut self, ca: &PluginCa, roots: &Bundle) {
         for root in roots.certs() {
             if root.is_ca() && root.is_self_signed() == Some(false) {
                 let message = format!("{} is not self-signed: it is an intermediate", called(root));

@@ -6,11 +6,14 @@
 mod algorithms;
 mod bundles;
 mod certs;
+mod edges;
 mod handshakes;
+mod input;
 mod keys;
 mod minting;
 mod paths;
 mod pem;
+mod plugin;
 mod verdicts;
 
 use jiff::{SignedDuration, Timestamp};
