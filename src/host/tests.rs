@@ -48,7 +48,7 @@ impl RunPort for Port {
 }
 
 #[derive(Default)]
-struct Setup {
+pub(super) struct Setup {
     cancel: Cancel,
     cancel_after: Option<Duration>,
     ask_after: Option<Duration>,
@@ -56,7 +56,7 @@ struct Setup {
 }
 
 impl Setup {
-    fn run(self, text: &str) -> (Result<Value, Diagnostic>, Vec<Event>) {
+    pub(super) fn run(self, text: &str) -> (Result<Value, Diagnostic>, Vec<Event>) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -105,11 +105,11 @@ impl Setup {
     }
 }
 
-fn run(text: &str) -> Result<Value, Failure> {
+pub(super) fn run(text: &str) -> Result<Value, Failure> {
     Setup::default().run(text).0.map_err(|error| error.failure)
 }
 
-fn messages(events: &[Event]) -> Vec<String> {
+pub(super) fn messages(events: &[Event]) -> Vec<String> {
     events
         .iter()
         .map(|event| match event {

@@ -124,6 +124,40 @@ impl Verdict {
     }
 }
 
+/// What a proxy still accepts of a CA with these roots, in words: a root, the same root issued again, or an
+/// intermediate; `None` if nothing of it is left.
+pub fn remains(stores: &[TrustStore], roots: &Bundle, now: Timestamp) -> Option<String> {
+    for store in stores {
+        let held = store.all();
+        if let Some(root) = held.intersection(roots).certs().next() {
+            return Some(format!(
+                "`{}` ({})",
+                root.display_name(),
+                root.sha256().short()
+            ));
+        }
+        // Asked of each root by itself: one that says no must not hide one that says maybe.
+        for root in roots.certs() {
+            let alone = NamedCa::new(root.display_name(), Bundle::from_certs([root.clone()]));
+            match pki::trusts(&held, &alone, now) {
+                Trust::No { .. } => {}
+                Trust::Yes => return Some(format!("`{}`", alone.name)),
+                Trust::YesByKey { root } => {
+                    return Some(format!(
+                        "`{}`, issued again as {}",
+                        alone.name,
+                        root.short()
+                    ));
+                }
+                Trust::Partial { reason } | Trust::Unknown { reason } => {
+                    return Some(format!("part of `{}`, or may: {reason}", alone.name));
+                }
+            }
+        }
+    }
+    None
+}
+
 /// A proxy may use any of its stores of one name, so all of them must hold.
 fn trusts_all(stores: &Reading<Vec<TrustStore>>, ca: &NamedCa, now: Timestamp) -> Trust {
     let stores = match stores {
@@ -204,4 +238,47 @@ fn identity(chains: &Reading<Vec<Vec<Cert>>>, reading: &ProxyReading) -> Reading
         ));
     }
     Ok(id)
+}
+
+#[cfg(all(test, feature = "twin"))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::pki::mint::{Authority, CaSpec};
+
+    fn store(certs: &[&Authority]) -> [TrustStore; 1] {
+        [TrustStore::Bundle(
+            certs.iter().map(|ca| ca.cert().clone()).collect(),
+        )]
+    }
+
+    #[test]
+    fn an_old_ca_is_gone_only_when_nothing_of_it_is_left() {
+        let now = Timestamp::now();
+        let spec = CaSpec::istio("cluster.local", now);
+        let old = Authority::self_signed(&spec).unwrap();
+        let again = old.reissued(&spec).unwrap();
+        let sub = old
+            .intermediate(&CaSpec::new([("CN", "sub")], now))
+            .unwrap();
+        let namesake = Authority::self_signed(&spec).unwrap();
+        let mesh = Authority::self_signed(&CaSpec::mesh_ca(now)).unwrap();
+        let roots = Bundle::from_certs([old.cert().clone()]);
+        let left = |certs: &[&Authority]| remains(&store(certs), &roots, now);
+        assert_eq!(left(&[&mesh]), None);
+        assert_eq!(
+            left(&[&mesh, &namesake]),
+            None,
+            "the third root is another CA"
+        );
+        let short = |ca: &Authority| ca.cert().sha256().short();
+        assert!(left(&[&mesh, &old]).unwrap().contains(&short(&old)));
+        let answer = left(&[&mesh, &again]).unwrap();
+        assert!(
+            answer.contains(&format!("issued again as {}", short(&again))),
+            "{answer}"
+        );
+        let answer = left(&[&mesh, &sub]).unwrap();
+        assert!(answer.contains("only the intermediate"), "{answer}");
+    }
 }

@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::path::{Search, Usage};
 use super::{
-    Bundle, Cert, KeyError, KeyKind, PathError, PemIssue, PrivateKey, certs_from_bytes, meshca,
-    signature, when,
+    Bundle, Cert, KeyError, KeyKind, PemIssue, PrivateKey, certs_from_bytes, meshca, signature,
+    when,
 };
 
 /// The names that istiod looks for in the secret `cacerts`
@@ -140,7 +140,8 @@ pub fn check_plugin_ca(ca: &PluginCa, now: Timestamp) -> Vec<PluginFinding> {
     found.chain(ca);
     let mut seen = Vec::new();
     found.0.retain(|finding| {
-        let key = (finding.code, finding.part, finding.message.clone());
+        // One certificate may stand in several files.
+        let key = (finding.code, finding.message.clone());
         let new = !seen.contains(&key);
         seen.push(key);
         new

@@ -14,6 +14,8 @@ mod plugin;
 #[cfg(feature = "twin")]
 mod sample;
 mod served;
+#[cfg(all(test, feature = "twin"))]
+mod tests;
 mod types;
 
 pub(super) use types::json_form;

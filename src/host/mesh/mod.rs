@@ -5,6 +5,7 @@
 //! with its evidence when they do not.
 
 mod keep;
+mod secrets;
 mod shape;
 
 use std::path::Path;
@@ -80,7 +81,9 @@ fn negated(title: &str) -> String {
 /// Makes the words known to `engine`.
 pub(super) fn register(engine: &mut rhai::Engine) {
     engine.register_type_with_name::<Mesh>("Mesh");
-    engine.register_static_module("mesh", rhai::exported_module!(words).into());
+    let mut module = rhai::exported_module!(words);
+    secrets::add_to(&mut module);
+    engine.register_static_module("mesh", module.into());
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,13 +1,11 @@
 //! Gates between the phases: what a script asks of the whole mesh.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 
 use super::{Finding, HEALTHY, REVISION, ROOT_GONE, SIGNED_BY, TRUSTS, View, judged};
 use crate::mesh::forecast::{self, Moved};
 use crate::mesh::matrix::{Matrix, signer_name};
-use crate::mesh::{names, revision};
+use crate::mesh::{names, revision, verdict};
 use crate::pki::{Bundle, Signer};
 
 /// Check: every proxy trusts all of these CAs.
@@ -88,28 +86,20 @@ fn why(signer: &Signer) -> String {
     }
 }
 
-/// Check: these roots are in no proxy.
+/// Check: no proxy trusts anything of these roots any more, be it issued again, or through an intermediate.
 pub fn root_is_gone(view: &View, roots: &Bundle) -> Vec<Finding> {
     let mut findings: Vec<Finding> = judged(&view.survey, true).into_iter().collect();
-    let gone: BTreeSet<_> = roots.certs().map(crate::pki::Cert::sha256).collect();
-    let holders: Vec<String> = view
-        .survey
+    let survey = &view.survey;
+    let holders: Vec<String> = survey
         .proxies
         .iter()
         .filter_map(|p| {
-            let held = p
-                .verdict
-                .roots
-                .as_ref()
-                .ok()?
-                .iter()
-                .find(|(fingerprint, _)| gone.contains(fingerprint))?;
+            let stores = &p.reading.secrets.as_ref().ok()?.trust;
+            let remains = verdict::remains(stores.as_ref().ok()?, roots, survey.taken_at)?;
+            let pod = p.pod();
             Some(format!(
-                "{}.{} still trusts {} ({})",
-                p.pod().name,
-                p.pod().namespace,
-                held.1,
-                held.0.short()
+                "{}.{} still trusts {remains}",
+                pod.name, pod.namespace
             ))
         })
         .collect();
