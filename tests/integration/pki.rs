@@ -7,6 +7,7 @@
 mod cases;
 mod differential;
 mod openssl;
+mod shown;
 
 use jiff::Timestamp;
 use rootshift::pki::mint::{Authority, CaSpec, LeafSpec};
