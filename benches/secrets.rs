@@ -88,7 +88,7 @@ fn main() {
         }
     };
     time("read and judge the dump", PROXIES, Some(floor), || {
-        judge(Some(&CertCache::default()))
+        judge(Some(&CertCache::default()));
     });
     time(
         "the same, parsing everything anew",

@@ -54,12 +54,12 @@ fn a_key_is_shown_nowhere() {
 #[test]
 fn a_certificate_is_shown_in_lines_and_a_bundle_in_one_for_each() {
     let (_, events) = Setup::default().run(
-        r#"
+        "
         let root = cert::mesh_ca_root();
         print(root);
         print(cert::bundle(root));
         print([root]);
-        "#,
+        ",
     );
     let shown = messages(&events);
     let lines: Vec<&str> = shown[0].lines().collect();

@@ -22,7 +22,7 @@ fn der_alone_and_one_after_the_other_is_read() {
     let mut cut = both.clone();
     cut.truncate(both.len() - 1);
     let (certs, issues) = read(&cut);
-    assert_eq!(certs, [a.clone()]);
+    assert_eq!(certs, std::slice::from_ref(&a));
     assert!(issues[0].starts_with("PEM block 2: "), "{issues:?}");
     let (certs, issues) = read(&[a.der(), b"tail"].concat());
     assert_eq!(certs, [a]);
