@@ -5,12 +5,14 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
 /// What stands where a secret was.
 pub const REDACTED: &str = "‹redacted›";
 
-/// The text with every PEM private key in it replaced.
+/// The text with every private key in it replaced: PEM, and base64 of PEM as Secrets have it.
 pub fn redact(text: &str) -> Cow<'_, str> {
     let Some(_) = find_key(text) else {
         return Cow::Borrowed(text);
@@ -40,8 +42,52 @@ pub fn redact_value(value: &mut Value) {
     }
 }
 
-/// Start and end of the first private key; a key that is cut off reaches to the end of the text.
+/// Start and end of the first private key.
 fn find_key(text: &str) -> Option<(usize, usize)> {
+    match (find_pem(text), find_encoded(text)) {
+        (Some(pem), Some(encoded)) => Some(pem.min(encoded)),
+        (pem, encoded) => pem.or(encoded),
+    }
+}
+
+/// A run of base64 that begins as PEM does and holds a key.
+fn find_encoded(text: &str) -> Option<(usize, usize)> {
+    // `-----BEGIN `, as far as it fills groups of three bytes.
+    const BEGIN: &str = "LS0tLS1CRUdJTi";
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=-_".contains(c);
+    let mut from = 0;
+    loop {
+        let start = from + text[from..].find(BEGIN)?;
+        let run = &text[start..];
+        let end = run.find(|c| !is_base64(c)).unwrap_or(run.len());
+        let decoded = decode(&run[..end]);
+        if decoded.windows(11).any(|window| window == b"PRIVATE KEY") {
+            return Some((start, start + end));
+        }
+        from = start + end;
+    }
+}
+
+/// As much as can be decoded of a run that may be cut off.
+fn decode(run: &str) -> Vec<u8> {
+    let config = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true);
+    let engine = GeneralPurpose::new(&base64::alphabet::STANDARD, config);
+    let run = run
+        .trim_end_matches('=')
+        .replace('-', "+")
+        .replace('_', "/");
+    let whole = if run.len() % 4 == 1 {
+        run.len() - 1
+    } else {
+        run.len()
+    };
+    engine.decode(&run[..whole]).unwrap_or_default()
+}
+
+/// A PEM block; a key that is cut off reaches to the end of the text.
+fn find_pem(text: &str) -> Option<(usize, usize)> {
     let mut from = 0;
     loop {
         let start = from + text[from..].find("-----BEGIN ")?;
@@ -71,6 +117,24 @@ mod tests {
             format!("{cert}{REDACTED} and {REDACTED}.")
         );
         assert!(matches!(redact(cert), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn keys_in_base64_go_as_secrets_hold_them() {
+        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        let key =
+            encode("-----BEGIN RSA PRIVATE KEY-----\nSECRET\n-----END RSA PRIVATE KEY-----\n");
+        let cert = encode("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        let text = format!("tls.crt: {cert}\ntls.key: {key}\n");
+        let clean = format!("tls.crt: {cert}\ntls.key: {REDACTED}\n");
+        assert_eq!(redact(&text), clean);
+        // Cut off anywhere behind the label.
+        let cut = &key[..48];
+        assert_eq!(
+            redact(&format!("{cut} and {cert}")),
+            format!("{REDACTED} and {cert}")
+        );
+        assert!(matches!(redact(&cert), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::super::world::World;
 use crate::effect::files::FileError;
 use crate::engine::Failure;
 use crate::engine::kit::{self, Reply};
-use crate::pki::{self, Bundle, Cert, PrivateKey, Usage};
+use crate::pki::{self, Bundle, Cert, NamedCa, PrivateKey, Usage};
 
 /// The time of a verdict.
 pub(super) struct At {
@@ -116,6 +116,16 @@ pub(super) fn bundle_of(word: &str, value: &Dynamic) -> Reply<Bundle> {
         return Ok(bundle.clone());
     }
     Ok(Bundle::from_certs(certs_of(word, value)?))
+}
+
+/// CAs with their names; certificates without names are one CA without a name.
+pub(super) fn named_cas(word: &str, value: &Dynamic) -> Reply<Vec<NamedCa>> {
+    let Some(map) = value.read_lock::<Map>() else {
+        return Ok(vec![NamedCa::new("", bundle_of(word, value)?)]);
+    };
+    map.iter()
+        .map(|(name, roots)| Ok(NamedCa::new(name.as_str(), bundle_of(word, roots)?)))
+        .collect()
 }
 
 pub(super) fn cert_of(word: &str, value: &Dynamic) -> Reply<Cert> {

@@ -29,7 +29,7 @@ use super::world::World;
 use crate::effect::files;
 use crate::engine::kit::{self, Reply};
 use crate::pki::{self, Bundle, Cert, NamedCa, PrivateKey, Signer, SpiffeId, Trust};
-use arguments::{At, Judging, bundle_of, cert_of, certs_of, failed, key_of, script};
+use arguments::{At, Judging, bundle_of, cert_of, certs_of, failed, key_of, named_cas, script};
 use types::map;
 
 /// Makes the words known to `engine`.
@@ -362,18 +362,21 @@ mod words {
     }
 
     /// All valid paths from a workload's certificate to trusted ones, signatures checked:
-    /// `#{ paths, reason }`, each path an array of certificates, the shortest first; with no path
-    /// `reason` says what comes closest. `cert::accepts` says whether Envoy would find one.
+    /// `#{ paths, reason }`, the shortest first. Each path is `#{ certs, ca, not_after }`: the certificates
+    /// from the workload up, the name of the CA that ends it (if the anchors have names), and when its
+    /// first certificate expires. With no path `reason` says what comes closest. `cert::accepts` says
+    /// whether Envoy would find one.
     ///
     /// - `chain`: the certificate, and whatever may stand between.
-    /// - `anchors`: what is trusted.
+    /// - `anchors`: what is trusted: certificates, or `#{ NAME: roots }`.
     ///
     /// Throws `script` if one of the two is not certificates.
     ///
     /// ```rhai
     /// let a = cert::sample("two-intermediates");
-    /// let found = cert::paths(a.chain, a.trusted);
-    /// assert(found.paths.len == 1 && found.paths[0].len == 4 && found.reason == (), found);
+    /// let found = cert::paths(a.chain, a.cas);
+    /// assert(found.paths.len == 1 && found.reason == (), found);
+    /// assert(found.paths[0].certs.len == 4 && found.paths[0].ca == "CITADEL", found);
     /// ```
     #[rhai_fn(name = "paths", return_raw, volatile)]
     pub fn paths(ctx: NativeCallContext, chain: Dynamic, anchors: Dynamic) -> Reply<Map> {
@@ -383,7 +386,7 @@ mod words {
     /// As `paths(chain, anchors)`, with options.
     ///
     /// - `chain`: the certificate, and whatever may stand between.
-    /// - `anchors`: what is trusted.
+    /// - `anchors`: what is trusted: certificates, or `#{ NAME: roots }`.
     /// - `options`: `at`, the time (now); `usage`: `client`, `server` or `workload` (`workload`).
     ///
     /// Throws as `paths(chain, anchors)`.
@@ -403,16 +406,27 @@ mod words {
         const WORD: &str = "cert::paths";
         let judging = Judging::of(&ctx, WORD, options)?;
         let chain = certs_of(WORD, &chain)?;
-        let anchors = bundle_of(WORD, &anchors)?;
+        let named = named_cas(WORD, &anchors)?;
+        let roots = named.iter().flat_map(|ca| ca.roots.certs().cloned());
+        let anchors: Bundle = roots.collect();
         let Some((leaf, pool)) = chain.split_first() else {
             return Err(script("`cert::paths` was asked about no certificate"));
         };
         let found = pki::paths_for(judging.usage, leaf, pool, &anchors, judging.at);
-        let paths: Array = found
-            .iter()
-            .flatten()
-            .map(|path| super::array(path.certs().to_vec()))
-            .collect();
+        let shape = |path: &pki::Path| -> Dynamic {
+            let ends = |ca: &&NamedCa| ca.roots.contains(path.anchor()) && !ca.name.is_empty();
+            let name = named.iter().find(ends).map(|ca| ca.name.clone());
+            map([
+                ("ca", name.map_or(Dynamic::UNIT, Dynamic::from)),
+                ("certs", super::array(path.certs().to_vec())),
+                (
+                    "not_after",
+                    super::super::time::text(path.not_after()).into(),
+                ),
+            ])
+            .into()
+        };
+        let paths: Array = found.iter().flatten().map(shape).collect();
         Ok(map([
             ("paths", paths.into()),
             ("reason", super::reason(found.err())),
@@ -589,10 +603,7 @@ mod words {
             .unwrap_or_else(|| Array::new().into());
         let At { at } = At::of(&ctx, WORD, options, &["at", "pool"])?;
         let chain = certs_of(WORD, &chain)?;
-        let mut named = Vec::new();
-        for (name, roots) in &cas {
-            named.push(NamedCa::new(name.as_str(), bundle_of(WORD, roots)?));
-        }
+        let named = named_cas(WORD, &cas.into())?;
         let signer = pki::signer(&chain, &named, &bundle_of(WORD, &pool)?, at);
         let none = || (Dynamic::UNIT, Dynamic::UNIT);
         let (verdict, (ca, root)) = match &signer {
