@@ -78,17 +78,9 @@ impl Judge {
     }
 
     fn verdict(&self, dump: &Value, names: &BTreeMap<String, &'static str>) -> Verdict {
-        let pem = |secret: &str, pointer: &str| {
-            let all = dump["dynamicActiveSecrets"].as_array().unwrap();
-            let found = all.iter().find(|s| s["name"] == secret).unwrap();
-            let text = found.pointer(pointer).and_then(Value::as_str).unwrap();
-            String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
-        };
-        let roots = pem("ROOTCA", "/secret/validationContext/trustedCa/inlineBytes");
-        let chain = pem(
-            "default",
-            "/secret/tlsCertificate/certificateChain/inlineBytes",
-        );
+        let roots = "/secret/validationContext/trustedCa/inlineBytes";
+        let chain = "/secret/tlsCertificate/certificateChain/inlineBytes";
+        let (chain, roots) = (pem(dump, "default", chain), pem(dump, "ROOTCA", roots));
         let key = (chain, roots);
         if let Some(known) = self.said.borrow().get(&key) {
             return known.clone();
@@ -220,6 +212,51 @@ fn is_ready(pod: &Value) -> bool {
 }
 
 /// Every pod with a proxy, sidecar or gateway, classic or native, as namespace and name.
+/// What the script words read of every live Envoy, held against istioctl's and OpenSSL's: the fingerprints of
+/// its own chain, and of what it trusts.
+pub(super) fn words_read_what_istioctl_reads(lab: &Lab) {
+    const SCRIPT: &str = "let m = mesh::connect(); let all = #{}; for p in m.proxies() { \
+        let held = m.secrets(p.namespace, p.pod); let prints = |list| list.map(|c| c.sha256); \
+        all[`${p.pod}.${p.namespace}`] = #{ chain: prints.call(held.chains[0]), roots: prints.call(held.bundles[0].bundle.certs), \
+        accepted: cert::accepts(held.bundles[0].bundle, held.chains[0]).ok } } all";
+    let ran = lab.rootshift("eval -o jsonl").arg(SCRIPT).run().code(0);
+    let said = ran.finished()["summary"].clone();
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("one.pem");
+    let mut known = BTreeMap::new();
+    let mut prints = |text: &str| -> Vec<String> {
+        certificates(text)
+            .map(|one| {
+                let known = known.entry(one.to_owned());
+                let print = known.or_insert_with(|| {
+                    std::fs::write(&file, one).unwrap();
+                    fingerprint(&file)
+                });
+                print.clone()
+            })
+            .collect()
+    };
+    let pods = proxies(lab);
+    assert_eq!(said.as_object().unwrap().len(), pods.len());
+    for (namespace, pod) in pods {
+        let dump = secrets(lab, &namespace, &pod);
+        let said = &said[format!("{pod}.{namespace}")];
+        let chain = "/secret/tlsCertificate/certificateChain/inlineBytes";
+        let roots = "/secret/validationContext/trustedCa/inlineBytes";
+        let (chain, roots) = (pem(&dump, "default", chain), pem(&dump, "ROOTCA", roots));
+        assert_eq!(said["chain"], serde_json::json!(prints(&chain)), "{pod}");
+        assert_eq!(said["roots"], serde_json::json!(prints(&roots)), "{pod}");
+        assert_eq!(said["accepted"], true, "{pod}");
+    }
+}
+
+fn pem(dump: &Value, secret: &str, pointer: &str) -> String {
+    let all = dump["dynamicActiveSecrets"].as_array().unwrap();
+    let found = all.iter().find(|s| s["name"] == secret).unwrap();
+    let text = found.pointer(pointer).and_then(Value::as_str).unwrap();
+    String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
+}
+
 pub(super) fn proxies(lab: &Lab) -> Vec<(String, String)> {
     let pods = lab.get("pods -A");
     let has_proxy = |pod: &Value| {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::judge::{Judge, Verdicts, by_the_tool, settle};
+use super::judge::{Judge, Verdicts, by_the_tool, settle, words_read_what_istioctl_reads};
 use super::rig::{Counts, Lab};
 use crate::support::{Ran, say};
 
@@ -145,6 +145,7 @@ fn the_stock_scripts_move_a_real_mesh_without_a_failed_handshake() {
     let judge = Judge::new(&lab);
     let mut compared = Compared::default();
     compare(&lab, &judge, "the start", &mut compared);
+    words_read_what_istioctl_reads(&lab);
 
     let start = lab.counts();
     restart_everything(&lab);
