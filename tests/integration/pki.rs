@@ -7,6 +7,7 @@
 mod cases;
 mod differential;
 mod openssl;
+mod served;
 mod shown;
 
 use jiff::Timestamp;
