@@ -8,8 +8,11 @@ use serde_json::Value;
 /// Longer than this, a map or an array is broken into lines.
 const WIDTH: usize = 80;
 
-/// `value` as text without a final line break. `custom` shows what is neither data nor an object.
-pub(super) fn pretty(value: &Dynamic, custom: &dyn Fn(&Dynamic) -> String) -> String {
+/// Shows a value that is neither data nor an object; the flag says whether it stands alone.
+type Custom<'a> = &'a dyn Fn(&Dynamic, bool) -> String;
+
+/// `value` as text without a final line break.
+pub(super) fn pretty(value: &Dynamic, custom: Custom<'_>) -> String {
     if let Some(text) = value.read_lock::<ImmutableString>()
         && text.contains('\n')
     {
@@ -26,7 +29,7 @@ fn yaml(view: &View) -> Option<String> {
     Some(text.trim_end().to_owned())
 }
 
-fn show(value: &Dynamic, indent: usize, custom: &dyn Fn(&Dynamic) -> String) -> String {
+fn show(value: &Dynamic, indent: usize, custom: Custom<'_>) -> String {
     let inner = indent + 2;
     let parts: Vec<String> = if let Some(items) = value.read_lock::<Array>() {
         items.iter().map(|item| show(item, inner, custom)).collect()
@@ -36,7 +39,7 @@ fn show(value: &Dynamic, indent: usize, custom: &dyn Fn(&Dynamic) -> String) -> 
             .map(|(key, field)| format!("{}: {}", name(key), show(field, inner, custom)))
             .collect()
     } else {
-        return scalar(value, custom);
+        return scalar(value, indent == 0, custom);
     };
     let (open, close) = if value.is_array() {
         ("[", "]")
@@ -56,7 +59,7 @@ fn show(value: &Dynamic, indent: usize, custom: &dyn Fn(&Dynamic) -> String) -> 
     format!("{open}\n{}{}{close}", lines.concat(), " ".repeat(indent))
 }
 
-fn scalar(value: &Dynamic, custom: &dyn Fn(&Dynamic) -> String) -> String {
+fn scalar(value: &Dynamic, whole: bool, custom: Custom<'_>) -> String {
     if let Some(text) = value.read_lock::<ImmutableString>() {
         return format!("{:?}", text.as_str());
     }
@@ -73,7 +76,7 @@ fn scalar(value: &Dynamic, custom: &dyn Fn(&Dynamic) -> String) -> String {
     if is_plain {
         value.to_string()
     } else {
-        custom(value)
+        custom(value, whole)
     }
 }
 
@@ -119,7 +122,7 @@ mod tests {
     use std::sync::Arc;
 
     fn show(value: &serde_json::Value) -> String {
-        pretty(&to_dynamic(value), &|_| "custom".to_owned())
+        pretty(&to_dynamic(value), &|_, _| "custom".to_owned())
     }
 
     #[test]
@@ -145,14 +148,14 @@ mod tests {
         let pod = json!({"kind": "Pod", "metadata": {"namespace": "shop", "name": "cart-0"}});
         let pods: Array = vec![Dynamic::from(View::new(Arc::new(pod)))];
         assert_eq!(
-            pretty(&pods.into(), &|_| String::new()),
+            pretty(&pods.into(), &|_, _| String::new()),
             "[‹Pod shop/cart-0›]"
         );
         let secret = View::new(Arc::new(
             json!({"kind": "Secret", "data": {"key.pem": "S0VZ"}}),
         ));
         assert_eq!(
-            pretty(&Dynamic::from(secret), &|_| String::new()),
+            pretty(&Dynamic::from(secret), &|_, _| String::new()),
             "data:\n  key.pem: ‹redacted›\nkind: Secret"
         );
     }

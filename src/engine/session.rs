@@ -185,7 +185,8 @@ impl State {
         self.remember(&ast);
         let value = result.map_err(|error| engine.diagnose(&error, NAME, &self.own_names()))?;
         Ok(Shown {
-            text: (!value.is_unit()).then(|| pretty(&value, &|value| display(engine, value))),
+            text: (!value.is_unit())
+                .then(|| pretty(&value, &|value, whole| display(engine, value, whole))),
             json: kit::to_shown_json(&value, engine.json_form).ok(),
         })
     }
@@ -261,12 +262,14 @@ impl State {
     }
 }
 
-/// A value of a type that only its words know, by its own `to_string`.
-fn display(engine: &Engine, value: &Dynamic) -> String {
+/// A value of a type that only its words know, by its own `to_string`; inside of another value by its
+/// `to_debug`, which is short.
+fn display(engine: &Engine, value: &Dynamic, whole: bool) -> String {
     let mut scope = Scope::new();
     scope.push_dynamic("value", value.clone());
+    let word = if whole { "to_string" } else { "to_debug" };
     engine
         .rhai
-        .eval_with_scope::<String>(&mut scope, "value.to_string()")
+        .eval_with_scope::<String>(&mut scope, &format!("value.{word}()"))
         .unwrap_or_else(|_| value.to_string())
 }
