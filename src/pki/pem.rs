@@ -13,7 +13,7 @@ use super::input::{self, MAX_INPUT};
 use super::{Cert, CertError};
 
 /// Issues that are listed of one text: a file that has more is not a bundle.
-const MAX_ISSUES: usize = 1000;
+pub(super) const MAX_ISSUES: usize = 1000;
 
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";

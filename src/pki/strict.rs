@@ -6,8 +6,7 @@
 //! that does not pass here it is not known what the proxy holds. The rules were seen on Envoy 1.40; where
 //! its reader was not seen to pass something, that is an issue here.
 
-use super::pem;
-use super::{Cert, CertError, PemIssue};
+use super::{PemIssue, certs_from_pem, pem};
 
 /// The first thing that keeps Envoy from loading the text, or that it reads as something else than
 /// [`certs_from_pem`](super::certs_from_pem) does.
@@ -15,22 +14,23 @@ use super::{Cert, CertError, PemIssue};
 /// # Errors
 /// The block, from 0, and what is wrong with it.
 pub fn loads_in_envoy(text: &str) -> Result<(), PemIssue> {
-    check(text, Cert::from_der)
+    check(text, &certs_from_pem(text).1)
 }
 
-/// [`loads_in_envoy`] with another way from DER to certificates.
-pub(super) fn check(
-    text: &str,
-    parse: impl Fn(Vec<u8>) -> Result<Cert, CertError>,
-) -> Result<(), PemIssue> {
+/// [`loads_in_envoy`] of a text that was read already, with what could not be used of it.
+pub(super) fn check(text: &str, issues: &[PemIssue]) -> Result<(), PemIssue> {
     let mut index = 0;
-    let mut open: Option<(&str, String)> = None;
+    let mut open: Option<&str> = None;
     let fail = |index: usize, reason: &str| {
         Err(PemIssue {
             index,
             reason: reason.to_owned(),
         })
     };
+    // What is not listed cannot be looked up.
+    if let Some(last) = issues.get(pem::MAX_ISSUES) {
+        return Err(last.clone());
+    }
     if text.starts_with('\u{feff}') {
         return fail(0, "a byte order mark at the beginning");
     }
@@ -39,10 +39,10 @@ pub(super) fn check(
         if line.contains('\r') {
             return fail(index, "a carriage return that ends no line");
         }
-        match &mut open {
+        match open {
             None => {
                 if let Some(label) = label(line, "-----BEGIN ") {
-                    open = Some((label, String::new()));
+                    open = Some(label);
                 } else if line.contains("-----BEGIN") || line.contains("-----END") {
                     return fail(
                         index,
@@ -50,19 +50,17 @@ pub(super) fn check(
                     );
                 }
             }
-            Some((begun, body)) => {
+            Some(begun) => {
                 if label(line, "-----END ") == Some(begun) {
-                    block(index, begun, body, &parse)?;
+                    block(index, begun, issues)?;
                     open = None;
                     index += 1;
                 } else if line.is_empty() {
                     return fail(index, "a blank line inside the block");
-                } else if line
+                } else if !line
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b))
                 {
-                    body.push_str(line);
-                } else {
                     return fail(index, "a line inside the block is not base64");
                 }
             }
@@ -78,20 +76,14 @@ fn label<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
     line.strip_prefix(begin)?.strip_suffix("-----")
 }
 
-fn block(
-    index: usize,
-    label: &str,
-    body: &str,
-    parse: impl Fn(Vec<u8>) -> Result<Cert, CertError>,
-) -> Result<(), PemIssue> {
+/// Blocks of a text that is in order line by line are the blocks that the lenient reader has seen.
+fn block(index: usize, label: &str, issues: &[PemIssue]) -> Result<(), PemIssue> {
     let fail = |reason: String| Err(PemIssue { index, reason });
     match label {
-        "CERTIFICATE" => {
-            match pem::decode(body).and_then(|der| parse(der).map_err(|e| e.to_string())) {
-                Ok(_) => Ok(()),
-                Err(reason) => fail(reason),
-            }
-        }
+        "CERTIFICATE" => match issues.iter().find(|issue| issue.index == index) {
+            None => Ok(()),
+            Some(issue) => Err(issue.clone()),
+        },
         "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => fail(format!(
             "Envoy reads a `{label}` block as a certificate; others do not"
         )),
