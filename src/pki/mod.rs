@@ -14,6 +14,7 @@
 mod bundle;
 mod cache;
 mod cert;
+mod der;
 mod fingerprint;
 mod handshake;
 mod input;

@@ -4,7 +4,7 @@
 //! when they look for an issuer (RFC 5280, section 7.1): two encodings of one text are one name. That
 //! two certificates bear one name proves nothing all the same.
 
-use x509_parser::asn1_rs::{Tag, ToDer};
+use x509_parser::asn1_rs::{Class, Tag, ToDer};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use super::fingerprint::hex;
@@ -33,8 +33,9 @@ pub(super) fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The canonical form: values of the usual string types without regard to the type, to case of ASCII
-/// letters, and to blanks at the ends or repeated ones; other values as they are.
+/// The canonical form (`asn1_marshal_string_canon`): values of the usual string types without regard to
+/// the type, to case of ASCII letters, and to blanks at the ends or repeated ones; other values as they
+/// are.
 pub(super) fn canonical(name: &X509Name<'_>) -> Vec<u8> {
     let mut rdns = Vec::new();
     for rdn in name.iter_rdn() {
@@ -42,17 +43,18 @@ pub(super) fn canonical(name: &X509Name<'_>) -> Vec<u8> {
         let mut attributes: Vec<Vec<u8>> = rdn
             .iter()
             .map(|attribute| {
+                let value = attribute.attr_value();
                 let mut bytes = framed(attribute.attr_type().as_bytes());
-                match attribute.as_str() {
-                    Ok(text) if is_directory_string(attribute.attr_value().tag()) => {
-                        let words: Vec<&str> = text.split_ascii_whitespace().collect();
-                        bytes.push(b's');
-                        bytes.extend(framed(words.join(" ").to_ascii_lowercase().as_bytes()));
-                    }
-                    _ => {
-                        bytes.push(u8::try_from(attribute.attr_value().tag().0).unwrap_or(0xff));
-                        bytes.extend(framed(attribute.as_slice()));
-                    }
+                let universal = value.class() == Class::Universal;
+                if universal && let Ok(Some(text)) = text(value.tag(), value.data) {
+                    let words = text.split(|c| matches!(c, '\t'..='\r' | ' '));
+                    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+                    bytes.push(b's');
+                    bytes.extend(framed(words.join(" ").to_ascii_lowercase().as_bytes()));
+                } else {
+                    bytes.push(value.class() as u8);
+                    bytes.push(u8::try_from(value.tag().0).unwrap_or(0xff));
+                    bytes.extend(framed(value.data));
                 }
                 bytes
             })
@@ -63,19 +65,40 @@ pub(super) fn canonical(name: &X509Name<'_>) -> Vec<u8> {
     rdns
 }
 
-/// The types whose values OpenSSL converts (`asn1_string_canon`).
-fn is_directory_string(tag: Tag) -> bool {
-    matches!(
-        tag,
-        Tag::Utf8String
-            | Tag::BmpString
-            | Tag::UniversalString
-            | Tag::PrintableString
-            | Tag::T61String
-            | Tag::Ia5String
-            | Tag::VisibleString
-    )
+/// What a value of one of the usual string types says; `None` for other types.
+///
+/// # Errors
+/// It is not of the type that it claims: Envoy does not load it.
+pub(super) fn text(tag: Tag, data: &[u8]) -> Result<Option<String>, OtherType> {
+    let wide = |width: usize| -> Option<String> {
+        let point = |unit: &[u8]| {
+            unit.iter()
+                .fold(0, |point, byte| point << 8 | u32::from(*byte))
+        };
+        data.chunks(width)
+            .map(|unit| char::from_u32(point(unit)).filter(|_| unit.len() == width))
+            .collect()
+    };
+    let text = match tag {
+        Tag::Utf8String => str::from_utf8(data).ok().map(str::to_owned),
+        Tag::BmpString => wide(2),
+        Tag::UniversalString => wide(4),
+        Tag::PrintableString | Tag::T61String | Tag::Ia5String | Tag::VisibleString => {
+            Some(data.iter().map(|byte| char::from(*byte)).collect())
+        }
+        _ => return Ok(None),
+    };
+    // Unicode's non-characters (`CBS_get_utf8`).
+    let none = |c: char| matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe;
+    match text {
+        Some(text) if !text.contains(none) => Ok(Some(text)),
+        _ => Err(OtherType),
+    }
 }
+
+/// A value that is not of the string type that it claims.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OtherType;
 
 fn framed(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -147,5 +170,24 @@ mod tests {
         assert_eq!(escape("#a#"), "\\#a#");
         assert_eq!(escape("a+b=\"c\";<d>\\"), "a\\+b=\\\"c\\\"\\;\\<d\\>\\\\");
         assert_eq!(escape("a\0"), "a\\00");
+    }
+
+    #[test]
+    fn values_are_read_as_their_types_say() {
+        let some = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(text(Tag::Utf8String, "Zoë".as_bytes()), some("Zoë"));
+        assert_eq!(text(Tag::T61String, b"Zo\xeb"), some("Zoë"));
+        assert_eq!(text(Tag::BmpString, b"\0Z\0o\0\xeb"), some("Zoë"));
+        assert_eq!(text(Tag::UniversalString, b"\0\x01\xf6\0"), some("😀"));
+        assert_eq!(text(Tag::NumericString, b"1"), Ok(None));
+        for (tag, bytes) in [
+            (Tag::Utf8String, &b"Zo\xeb"[..]),
+            (Tag::Utf8String, "\u{fffe}".as_bytes()),
+            (Tag::BmpString, b"\0Z\0"),
+            (Tag::BmpString, b"\xd8\x01"),
+            (Tag::UniversalString, b"\0\x11\0\0"),
+        ] {
+            assert_eq!(text(tag, bytes), Err(OtherType), "{tag} {bytes:?}");
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! DER into the facts that the room needs; the one place that reads extensions.
+//! DER into the facts that the room needs; the one place that knows what extensions mean.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 
 use jiff::Timestamp;
-use x509_parser::asn1_rs::{Any, Tag};
+use x509_parser::asn1_rs::{Class, Tag};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::oid::Oid;
 use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension};
@@ -15,6 +15,7 @@ use x509_parser::time::ASN1Time;
 use x509_parser::x509::{SubjectPublicKeyInfo, X509Name, X509Version};
 
 use super::cert::{CertError, KeyKind};
+use super::der;
 use super::fingerprint::{Fingerprint, hex};
 use super::name;
 use super::signature::{self, Signature};
@@ -108,7 +109,7 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
     if !rest.is_empty() {
         return Err(fail(format!("{} bytes follow the certificate", rest.len())));
     }
-    strict(&cert).map_err(fail)?;
+    strict(&cert, &der).map_err(fail)?;
     let tbs = &cert.tbs_certificate;
     let mut parsed = Parsed {
         sha256: Fingerprint::of(&der),
@@ -179,6 +180,13 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
             ParsedExtension::PolicyConstraints(_) | ParsedExtension::InhibitAnyPolicy(_) => {
                 parsed.beyond_us = Some("policy constraints".to_owned());
             }
+            // Envoy reads them although it asks for no policy, and some may not be.
+            ParsedExtension::PolicyMappings(_) => {
+                parsed.beyond_us = Some("policy mappings".to_owned());
+            }
+            ParsedExtension::CertificatePolicies(_) if !der::policies(extension.value) => {
+                parsed.beyond_us = Some("unsound policies".to_owned());
+            }
             ParsedExtension::ParseError { error } => {
                 return Err(fail(format!("extension {}: {error}", extension.oid)));
             }
@@ -188,12 +196,10 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
                 }
             }
             ParsedExtension::SubjectKeyIdentifier(ski) => parsed.ski = Some(ski.0.to_vec()),
-            // Policies say nothing unless a verifier asks for one, which nobody here does.
-            ParsedExtension::CertificatePolicies(_) => {}
-            _ if extension.critical => {
-                parsed.beyond_us = Some(format!("critical extension {}", extension.oid));
-            }
             _ => {}
+        }
+        if extension.critical && !may_be_critical(extension.parsed_extension()) {
+            parsed.beyond_us = Some(format!("critical extension {}", extension.oid));
         }
     }
     if parsed.path_len.is_some() && !parsed.ca {
@@ -203,13 +209,9 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
     Ok(parsed)
 }
 
-/// What BoringSSL does not read, or does not accept anywhere, and the parser lets pass.
-fn strict(cert: &X509Certificate<'_>) -> Result<(), String> {
+/// What BoringSSL does not accept anywhere, and the parser lets pass.
+fn strict(cert: &X509Certificate<'_>, der: &[u8]) -> Result<(), String> {
     let tbs = &cert.tbs_certificate;
-    // X.690, section 8.3.2.
-    if let [] | [0x00, 0x00..=0x7f, ..] | [0xff, 0x80..=0xff, ..] = cert.raw_serial() {
-        return Err("the serial number is not the shortest encoding".to_owned());
-    }
     // RFC 5280, section 4.1.1.2.
     if tbs.signature != cert.signature_algorithm {
         return Err("it names two different signature algorithms".to_owned());
@@ -217,33 +219,34 @@ fn strict(cert: &X509Certificate<'_>) -> Result<(), String> {
     if tbs.version != X509Version::V3 && !tbs.extensions().is_empty() {
         return Err("extensions in a certificate that is not of version 3".to_owned());
     }
-    strict_dates(tbs.as_ref()).ok_or_else(|| "a date that is not as RFC 5280 has it".to_owned())
+    if !der::certificate(der) {
+        return Err("its encoding is not the one of X.509".to_owned());
+    }
+    let mut extensions = tbs.extensions().iter();
+    match extensions.find(|it| !der::extension(it.oid.as_bytes(), it.value)) {
+        Some(extension) => Err(format!(
+            "extension {}: its encoding is not the one of RFC 5280",
+            extension.oid
+        )),
+        None => Ok(()),
+    }
 }
 
-/// RFC 5280, section 4.1.2.5: `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ` and nothing else.
-fn strict_dates(tbs: &[u8]) -> Option<()> {
-    let (_, tbs) = Any::from_der(tbs).ok()?;
-    let mut rest = tbs.data;
-    let mut fields = Vec::new();
-    while fields.len() < 6 && !rest.is_empty() {
-        let (after, field) = Any::from_der(rest).ok()?;
-        rest = after;
-        fields.push(field);
-    }
-    // version, serial, algorithm, issuer, validity; version 1 is left out.
-    let index = if fields.first()?.tag().0 == 0 { 4 } else { 3 };
-    let (rest, begin) = Any::from_der(fields.get(index)?.data).ok()?;
-    let (_, end) = Any::from_der(rest).ok()?;
-    let sound = |time: &Any<'_>| {
-        let digits = match time.tag() {
-            Tag::UtcTime => 12,
-            Tag::GeneralizedTime => 14,
-            _ => return false,
-        };
-        matches!(time.data.split_last(), Some((b'Z', number))
-            if number.len() == digits && number.iter().all(u8::is_ascii_digit))
-    };
-    (sound(&begin) && sound(&end)).then_some(())
+/// BoringSSL evaluates these (`X509_supported_extension`), and refuses all others that are critical, key
+/// identifiers among them.
+fn may_be_critical(extension: &ParsedExtension<'_>) -> bool {
+    matches!(
+        extension,
+        ParsedExtension::BasicConstraints(_)
+            | ParsedExtension::CertificatePolicies(_)
+            | ParsedExtension::ExtendedKeyUsage(_)
+            | ParsedExtension::InhibitAnyPolicy(_)
+            | ParsedExtension::KeyUsage(_)
+            | ParsedExtension::NameConstraints(_)
+            | ParsedExtension::PolicyConstraints(_)
+            | ParsedExtension::PolicyMappings(_)
+            | ParsedExtension::SubjectAlternativeName(_)
+    )
 }
 
 /// The attributes of a raw name; empty if it is unreadable, which a certificate's never is.
@@ -374,6 +377,8 @@ fn curve(spki: &SubjectPublicKeyInfo<'_>) -> String {
         .algorithm
         .parameters
         .as_ref()
+        // `as_oid` does not look at the tag.
+        .filter(|any| any.class() == Class::Universal && any.tag() == Tag::Oid)
         .and_then(|any| any.as_oid().ok());
     match oid.map(|oid| oid.to_id_string()).as_deref() {
         Some("1.2.840.10045.3.1.7") => "P-256".to_owned(),

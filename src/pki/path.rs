@@ -525,7 +525,8 @@ fn usable(cert: &Cert, usage: Usage, now: Option<Timestamp>) -> Result<(), PathE
 
 fn in_time(cert: &Cert, now: Option<Timestamp>) -> Result<(), PathError> {
     let Some(now) = now else { return Ok(()) };
-    if cert.valid_at(now) {
+    // RFC 5280 counts the last second as valid, BoringSSL does not (`X509_cmp_time_posix`).
+    if cert.valid_at(now) && now < cert.not_after() {
         return Ok(());
     }
     let name = if cert.is_ca() {

@@ -106,6 +106,46 @@ fn garbage_is_refused_in_words() {
     }
 }
 
+#[test]
+fn what_envoy_cannot_read_is_not_read() {
+    let ca = citadel();
+    let der = ca.cert().der();
+    let find = |part: &[u8]| {
+        der.windows(part.len())
+            .position(|window| window == part)
+            .unwrap()
+    };
+    let usage = find(b"\x03\x02\x02\x04");
+    let name = find(b"\x13\x0dcluster.local");
+    for (at, byte, reason) in [
+        (
+            usage + 3,
+            0x05,
+            "extension 2.5.29.15: its encoding is not the one of RFC 5280",
+        ),
+        (usage + 2, 0x08, "extension 2.5.29.15: "),
+        (name, 0x33, "its encoding is not the one of X.509"),
+    ] {
+        let mut der = der.to_vec();
+        der[at] = byte;
+        let error = Cert::from_der(der).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_curve_is_named_by_an_object_identifier() {
+    let ca = citadel();
+    let mut der = ca.cert().der().to_vec();
+    let curve = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+    let at = der.windows(10).position(|window| window == curve).unwrap();
+    der[at] = 0x86;
+    let cert = Cert::from_der(der).unwrap();
+    assert_eq!(cert.key_kind().to_string(), "ECDSA without a named curve");
+    let error = paths(&leaf(&ca), &[], &bundle(&[&cert]), now()).unwrap_err();
+    assert!(error.is_unknown(), "{error}");
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
 

@@ -323,3 +323,21 @@ fn a_path_that_depends_on_the_choice_of_a_certificate_is_no_acceptance() {
         "`O=cluster.local` is a CA, not a workload's certificate"
     );
 }
+
+#[test]
+fn the_last_second_is_over_as_in_envoy() {
+    let ca = citadel();
+    let leaf = leaf(&ca);
+    let at = |time| {
+        accepts(
+            &bundle(&[ca.cert()]),
+            std::slice::from_ref(&leaf),
+            Usage::Workload,
+            time,
+        )
+    };
+    assert!(at(leaf.not_after() - SignedDuration::from_millis(1)).is_ok());
+    let error = at(leaf.not_after()).unwrap_err().to_string();
+    assert!(error.contains("expired 0s ago"), "{error}");
+    assert!(at(ca.cert().not_before()).is_ok());
+}
