@@ -131,7 +131,7 @@ impl Authority {
         params
             .subject_alt_names
             .extend(spec.ips.iter().map(|ip| SanType::IpAddress(*ip)));
-        let der = sign(params, &spec.oddities, &key, &self.0.issuer)?;
+        let der = self.sign(params, &spec.oddities, &key)?;
         let key = PrivateKey::from_pkcs8(key.serialize_der())?;
         Ok((Cert::from_der(der)?, key))
     }
@@ -142,7 +142,8 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         // Its own issuer. What is odd about the certificate does not keep it from signing here.
         let myself = Issuer::new(params.clone(), key);
-        let cert = Cert::from_der(sign(params, &spec.oddities, myself.key(), &myself)?)?;
+        let der = sign(params, &spec.oddities, myself.key(), &myself, None)?;
+        let cert = Cert::from_der(der)?;
         Ok(Authority(Arc::new(Inner {
             up: vec![cert],
             issuer: myself,
@@ -154,7 +155,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.use_authority_key_identifier_extension = true;
         let for_children = params.clone();
-        let cert = Cert::from_der(sign(params, &spec.oddities, &key, &self.0.issuer)?)?;
+        let cert = Cert::from_der(self.sign(params, &spec.oddities, &key)?)?;
         let up = std::iter::once(cert)
             .chain(self.0.up.iter().cloned())
             .collect();
@@ -162,6 +163,15 @@ impl Authority {
             up,
             issuer: Issuer::new(for_children, key),
         })))
+    }
+
+    fn sign(
+        &self,
+        params: CertificateParams,
+        oddities: &[Oddity],
+        key: &impl PublicKeyData,
+    ) -> Result<Vec<u8>, MintError> {
+        sign(params, oddities, key, &self.0.issuer, Some(self.cert()))
     }
 
     fn assemble(up: Vec<Cert>, key: KeyPair) -> Result<Authority, MintError> {
@@ -200,9 +210,10 @@ fn sign(
     oddities: &[Oddity],
     key: &impl PublicKeyData,
     issuer: &Issuer<'_, KeyPair>,
+    above: Option<&Cert>,
 ) -> Result<Vec<u8>, MintError> {
     for oddity in oddities {
-        oddity.shape(&mut params);
+        oddity.shape(&mut params, above);
     }
     let der = params.signed_by(key, issuer)?.der().to_vec();
     let mut parts = cert_parts(&der)?;

@@ -74,6 +74,15 @@ pub enum Defect {
     CrossSigned,
     /// The same with the self-signed root in front of it.
     CrossSignedBesideRoot,
+    /// The peer trusts another CA, and the expired root before it; the chain presents the root as
+    /// certified by the other CA.
+    CrossSignedBesideExpired,
+    /// The peer trusts the CA's old key only, and the chain presents the new one as certified by it.
+    Link,
+    /// The same with the self-signed root in front of it.
+    LinkBesideRoot,
+    /// The same without anything that tells the link from a self-signed certificate.
+    LinkUnmarked,
     /// The chain has an intermediate of the right name and another key.
     SubNamesakePresented,
     /// The chain has the intermediate again, with dates that are over.
@@ -92,8 +101,12 @@ pub enum Defect {
     ReissuedBeside,
     /// The peer trusts the root and an expired one of the same name and key.
     ExpiredBeside,
+    /// The peer trusts the root and an expired one of the same key, whose name is written otherwise.
+    ExpiredBesideAsBmp,
     /// The peer trusts the intermediate only.
     IntermediateTrusted,
+    /// The peer trusts the intermediate and its root, which has expired.
+    IntermediateBesideExpired,
     /// The peer trusts the leaf only.
     LeafTrusted,
     /// The peer trusts nobody.
@@ -125,6 +138,9 @@ enum Item {
     Namesake,
     Other,
     CrossSigned,
+    ExpiredAsBmp,
+    Link,
+    LinkUnmarked,
 }
 
 struct Plan {
@@ -170,6 +186,10 @@ impl Defect {
             Defect::SecondRootPresented,
             Defect::CrossSigned,
             Defect::CrossSignedBesideRoot,
+            Defect::CrossSignedBesideExpired,
+            Defect::Link,
+            Defect::LinkBesideRoot,
+            Defect::LinkUnmarked,
             Defect::SubNamesakePresented,
             Defect::SubExpiredPresented,
             Defect::SecondRootTrusted,
@@ -179,7 +199,9 @@ impl Defect {
             Defect::ReissuedRoot,
             Defect::ReissuedBeside,
             Defect::ExpiredBeside,
+            Defect::ExpiredBesideAsBmp,
             Defect::IntermediateTrusted,
+            Defect::IntermediateBesideExpired,
             Defect::LeafTrusted,
             Defect::NothingTrusted,
         ];
@@ -194,13 +216,22 @@ impl Defect {
         plain.into_iter().chain(odd).collect()
     }
 
-    /// A leaf is no CA anyway, and only a leaf signs handshakes.
+    /// A leaf is no CA anyway and has no name, only a leaf signs handshakes, and nobody is above a root.
     fn means_something(self) -> bool {
         !matches!(
             self,
-            Defect::Leaf(Oddity::NotACa | Oddity::NoCertSign)
-                | Defect::Sub(Oddity::NoDigitalSignature)
-                | Defect::Root(Oddity::NoDigitalSignature)
+            Defect::Leaf(
+                Oddity::NotACa
+                    | Oddity::NoCertSign
+                    | Oddity::SubjectAsBmp
+                    | Oddity::SubjectAsT61
+                    | Oddity::SubjectInCapitals
+            ) | Defect::Sub(Oddity::NoDigitalSignature)
+                | Defect::Root(
+                    Oddity::AuthorityBySerial
+                        | Oddity::NoDigitalSignature
+                        | Oddity::WrongAuthoritySerial
+                )
         )
     }
 
@@ -242,6 +273,10 @@ impl Defect {
             Defect::SecondRootPresented => "second-root-presented",
             Defect::CrossSigned => "cross-signed",
             Defect::CrossSignedBesideRoot => "cross-signed-beside-root",
+            Defect::CrossSignedBesideExpired => "cross-signed-beside-expired",
+            Defect::Link => "link",
+            Defect::LinkBesideRoot => "link-beside-root",
+            Defect::LinkUnmarked => "link-unmarked",
             Defect::SubNamesakePresented => "intermediate-namesake-presented",
             Defect::SubExpiredPresented => "intermediate-expired-presented",
             Defect::SecondRootTrusted => "second-root-trusted",
@@ -251,7 +286,9 @@ impl Defect {
             Defect::ReissuedRoot => "reissued-root",
             Defect::ReissuedBeside => "reissued-beside",
             Defect::ExpiredBeside => "expired-beside",
+            Defect::ExpiredBesideAsBmp => "expired-beside-as-bmp",
             Defect::IntermediateTrusted => "intermediate-trusted",
+            Defect::IntermediateBesideExpired => "intermediate-beside-expired",
             Defect::LeafTrusted => "leaf-trusted",
             Defect::NothingTrusted => "nothing-trusted",
         };
@@ -321,13 +358,28 @@ impl Defect {
             Defect::RootAbsent => plan.presented.retain(|item| *item != Item::Root),
             Defect::SecondRootPresented => plan.presented.push(Item::Other),
             Defect::CrossSigned => {
-                plan.presented.retain(|item| *item != Item::Root);
-                plan.presented.push(Item::CrossSigned);
+                plan.instead_of_root(Item::CrossSigned);
                 plan.trusted = vec![Item::Other];
             }
             Defect::CrossSignedBesideRoot => {
                 plan.presented.push(Item::CrossSigned);
                 plan.trusted = vec![Item::Other];
+            }
+            Defect::CrossSignedBesideExpired => {
+                plan.instead_of_root(Item::CrossSigned);
+                plan.trusted = vec![Item::Expired, Item::Other];
+            }
+            Defect::Link => {
+                plan.instead_of_root(Item::Link);
+                plan.trusted = vec![Item::Namesake];
+            }
+            Defect::LinkBesideRoot => {
+                plan.presented.push(Item::Link);
+                plan.trusted = vec![Item::Namesake];
+            }
+            Defect::LinkUnmarked => {
+                plan.instead_of_root(Item::LinkUnmarked);
+                plan.trusted = vec![Item::Namesake];
             }
             Defect::SubNamesakePresented => {
                 plan.need_subs(1);
@@ -344,9 +396,14 @@ impl Defect {
             Defect::ReissuedRoot => plan.trusted = vec![Item::Reissued],
             Defect::ReissuedBeside => plan.trusted.push(Item::Reissued),
             Defect::ExpiredBeside => plan.trusted.push(Item::Expired),
+            Defect::ExpiredBesideAsBmp => plan.trusted.push(Item::ExpiredAsBmp),
             Defect::IntermediateTrusted => {
                 plan.need_subs(1);
                 plan.trusted = vec![Item::Sub(0)];
+            }
+            Defect::IntermediateBesideExpired => {
+                plan.need_subs(1);
+                plan.trusted = vec![Item::Sub(0), Item::Expired];
             }
             Defect::LeafTrusted => plan.trusted = vec![Item::Leaf],
             Defect::NothingTrusted => plan.trusted = Vec::new(),
@@ -400,6 +457,11 @@ impl Plan {
             self.presented.insert(1, Item::Sub(index));
         }
     }
+
+    fn instead_of_root(&mut self, item: Item) {
+        self.presented.retain(|item| *item != Item::Root);
+        self.presented.push(item);
+    }
 }
 
 impl Specimen {
@@ -426,6 +488,8 @@ impl Specimen {
             oddities: Vec::new(),
             ..plan.root.clone()
         };
+        // The published RSA key would make it the same CA.
+        let namesake = Authority::self_signed(&sound.clone().key(KeySpec::default()))?;
         let make = |item: &Item| -> Result<Cert, MintError> {
             let expired = |spec: &CaSpec| spec.clone().valid(now - hours(48), now - hours(1));
             let first = || plan.subs.first().unwrap_or(&sound);
@@ -437,16 +501,14 @@ impl Specimen {
                 Item::Root => root.clone(),
                 Item::Reissued => root.reissued(&sound)?,
                 Item::Expired => root.reissued(&expired(&sound))?,
-                Item::Namesake => {
-                    // The published RSA key would make it the same CA.
-                    let key = KeySpec::default();
-                    Authority::self_signed(&CaSpec {
-                        key,
-                        ..sound.clone()
-                    })?
-                }
+                Item::Namesake => namesake.clone(),
                 Item::Other => other.clone(),
                 Item::CrossSigned => other.cross_sign(&root, &sound)?,
+                Item::ExpiredAsBmp => root.reissued(&expired(&sound).odd(Oddity::SubjectAsBmp))?,
+                Item::Link => namesake.cross_sign(&root, &sound)?,
+                Item::LinkUnmarked => {
+                    namesake.cross_sign(&root, &sound.clone().odd(Oddity::NoAuthorityKeyId))?
+                }
             };
             Ok(authority.cert().clone())
         };

@@ -324,6 +324,94 @@ fn a_path_that_depends_on_the_choice_of_a_certificate_is_no_acceptance() {
     );
 }
 
+fn specimen(defects: &[mint::Defect]) -> Result<Path, PathError> {
+    let made = mint::Specimen::new(defects, now()).unwrap();
+    accepts(&made.trusted, &made.chain, Usage::Workload, now())
+}
+
+#[test]
+fn a_name_is_the_same_in_every_string_type_and_in_capitals() {
+    use mint::{Defect, Oddity};
+    for oddity in [
+        Oddity::IssuerAsUtf8,
+        Oddity::SubjectAsBmp,
+        Oddity::SubjectAsT61,
+        Oddity::SubjectInCapitals,
+    ] {
+        assert!(specimen(&[Defect::Sub(oddity)]).is_ok(), "{oddity}");
+    }
+    // And so an expired root is found under every spelling.
+    let error = specimen(&[Defect::ExpiredBesideAsBmp]).unwrap_err();
+    assert!(matches!(error, PathError::Uncertain { .. }), "{error}");
+}
+
+#[test]
+fn key_identifiers_may_not_be_critical() {
+    use mint::{Defect, Oddity};
+    for (defect, extension) in [
+        (Defect::Leaf(Oddity::CriticalKeyIds), "2.5.29.35"),
+        (Defect::Sub(Oddity::CriticalKeyIds), "2.5.29."),
+        (Defect::Root(Oddity::CriticalKeyIds), "2.5.29.14"),
+    ] {
+        let error = specimen(&[defect]).unwrap_err();
+        let words = format!("cannot be judged: critical extension {extension}");
+        assert!(
+            error.is_unknown() && error.to_string().contains(&words),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn policies_are_harmless_unless_they_are_unsound_or_constrained() {
+    use mint::{Defect, Oddity};
+    for oddity in [
+        Oddity::AnyPolicyMapped,
+        Oddity::PolicyTwice,
+        Oddity::RequirePolicy,
+    ] {
+        let error = specimen(&[Defect::Sub(oddity)]).unwrap_err();
+        assert!(
+            error.is_unknown() && error.to_string().contains("polic"),
+            "{error}"
+        );
+    }
+    let everywhere = [Defect::Leaf, Defect::Sub, Defect::Root].map(|of| of(Oddity::Policy));
+    assert!(specimen(&everywhere).is_ok());
+}
+
+#[test]
+fn an_issuer_can_be_named_by_serial_number() {
+    use mint::{Defect, Oddity};
+    let on_both = |oddity| [Defect::Leaf(oddity), Defect::Sub(oddity)];
+    assert!(specimen(&on_both(Oddity::AuthorityBySerial)).is_ok());
+    for defect in on_both(Oddity::WrongAuthoritySerial) {
+        let error = specimen(&[defect]).unwrap_err();
+        assert!(matches!(error, PathError::BadSignature { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_link_to_a_new_key_is_followed_if_it_can_be_told_from_a_root() {
+    use mint::Defect;
+    assert!(specimen(&[Defect::Link]).is_ok());
+    for defect in [Defect::LinkBesideRoot, Defect::LinkUnmarked] {
+        specimen(&[defect]).unwrap_err();
+    }
+}
+
+#[test]
+fn an_expired_certificate_above_a_trusted_one_counts() {
+    use mint::Defect;
+    for defect in [
+        Defect::IntermediateBesideExpired,
+        Defect::CrossSignedBesideExpired,
+    ] {
+        let error = specimen(&[defect]).unwrap_err();
+        assert!(matches!(error, PathError::Expired { .. }), "{error}");
+    }
+}
+
 #[test]
 fn the_last_second_is_over_as_in_envoy() {
     let ca = citadel();

@@ -6,10 +6,6 @@
 use std::{collections::BTreeMap, sync::Mutex, thread, time::Duration};
 
 use jiff::Timestamp;
-use proptest::{
-    strategy::{Strategy, ValueTree},
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
-};
 use rootshift::pki::mint::Defect;
 use rootshift::pki::{
     HandshakeFailure, Identity, PathError, SanRules, Usage, accepts, handshake, paths_for,
@@ -44,11 +40,20 @@ fn stricter_than_openssl(difference: &Difference) -> Option<&'static str> {
         PathError::Unsupported { what, .. } if what == "name constraints" => {
             "name constraints are not evaluated"
         }
+        PathError::Unsupported { what, .. } if what.contains("polic") => {
+            "OpenSSL looks at policies only if it is asked to"
+        }
         _ if case.trusted.contains(&case.chain[0]) => {
             "the leaf itself is in the bundle: nothing that a CA's bundle says"
         }
         PathError::NotAllowed { reason, .. } if reason == "is not a CA" => {
             "a root of version 1 cannot say that it is a CA"
+        }
+        PathError::Expired { .. } if case.name.contains("root-version-1") => {
+            "a root of version 1 cannot say that it is a CA"
+        }
+        PathError::UnknownIssuer { issuer, .. } if issuer.starts_with("itself") => {
+            "Envoy takes for self-signed what names itself; OpenSSL sees that the key is of another kind"
         }
         PathError::NotAllowed { reason, .. } if reason == "names no issuer" => {
             "RFC 5280 wants a name"
@@ -81,6 +86,9 @@ fn stricter_than_webpki(difference: &Difference) -> Option<&'static str> {
         PathError::Uncertain { .. } => "webpki tries every certificate",
         PathError::Unsupported { .. } => "webpki does not look at anchors' extensions",
         PathError::BadSignature { .. } => "webpki does not compare key identifiers",
+        PathError::UnknownIssuer { .. } if difference.case.name.contains("link-") => {
+            "webpki does not stop at what looks self-signed"
+        }
         PathError::Expired { .. } | PathError::NotYetValid { .. } => {
             "webpki takes anchors as they are"
         }
@@ -94,7 +102,7 @@ fn laxer_than_webpki(difference: &Difference) -> Option<&'static str> {
     let theirs = difference.theirs;
     Some(if theirs.contains("UnsupportedCertVersion") {
         "OpenSSL and Envoy accept a leaf of version 1"
-    } else if difference.case.name.contains("issuer-as-utf8") {
+    } else if cases::names_written_otherwise(&difference.case.name) {
         "webpki compares names byte by byte"
     } else if theirs.contains("Maximum") {
         "webpki gives up early"
@@ -103,21 +111,12 @@ fn laxer_than_webpki(difference: &Difference) -> Option<&'static str> {
     })
 }
 
-/// Random cases, the same in every run of one seed.
-fn draw(strategy: impl Strategy<Value = Case>, count: usize, seed: u8) -> Vec<Case> {
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    (0..count)
-        .map(|_| strategy.new_tree(&mut runner).unwrap().current())
-        .collect()
-}
-
 fn all_cases(now: Timestamp) -> Vec<Case> {
     let alone = Defect::all();
     let alone = alone.iter().map(|defect| cases::specimen(&[*defect], now));
     alone
-        .chain(draw(cases::specimens(now), 3500, 1))
-        .chain(draw(cases::confusions(now), 1500, 2))
+        .chain(cases::draw(cases::specimens(now), 3500, 1))
+        .chain(cases::draw(cases::confusions(now), 1500, 2))
         .collect()
 }
 
