@@ -6,6 +6,10 @@
 
 mod cases;
 mod differential;
+#[cfg(target_os = "linux")]
+mod envoy;
+#[cfg(target_os = "linux")]
+mod mutants;
 mod openssl;
 mod served;
 mod shown;

@@ -1,5 +1,6 @@
 //! What the judges are shown: random identities and bundles.
 
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +12,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use rootshift::pki::mint::{Authority, CaSpec, Defect, LeafSpec, Specimen};
-use rootshift::pki::{Bundle, Cert, PrivateKey, SpiffeId};
+use rootshift::pki::{Bundle, Cert, PrivateKey, SpiffeId, certs_from_pem};
 
 /// One identity and one who judges it.
 #[derive(Debug, Clone)]
@@ -48,6 +49,33 @@ pub fn specimen(defects: &[Defect], now: Timestamp) -> Case {
         key: made.key,
         trusted: made.trusted,
     }
+}
+
+/// A leaf and its root for each algorithm of `tests/data/pki/algorithms`, which Envoy may know or not.
+pub fn algorithms() -> Vec<Case> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/pki/algorithms");
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let key = PrivateKey::from_pem(&read(&dir.join("leaf.key"))).unwrap();
+    let files = std::fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = files
+        .filter(|path| path.extension().unwrap() == "pem")
+        .collect();
+    files.sort();
+    files
+        .iter()
+        .map(|path| {
+            let (chain, issues) = certs_from_pem(&read(path));
+            assert_eq!(issues, []);
+            Case {
+                name: format!("[{}]", path.file_stem().unwrap().display()),
+                trusted: chain[1..].iter().cloned().collect(),
+                chain,
+                key: key.clone(),
+            }
+        })
+        .collect()
 }
 
 /// Chains and bundles drawn at random from CAs that are easily confused.
