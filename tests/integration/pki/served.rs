@@ -64,7 +64,7 @@ fn what_a_server_presents_is_shown_and_not_trusted() {
         return;
     }
     let server = Server::start(&[]);
-    let served = server.served("");
+    let shown = server.served("");
     let (_, print) = openssl::openssl(
         &[
             "x509",
@@ -78,10 +78,10 @@ fn what_a_server_presents_is_shown_and_not_trusted() {
     );
     let print = print.trim().rsplit('=').next().unwrap();
     let print = print.replace(':', "").to_lowercase();
-    assert_eq!(served["chain"][0]["sha256"], print);
-    assert_eq!(served["protocol"], "TLSv1.3");
+    assert_eq!(shown["chain"][0]["sha256"], print);
+    assert_eq!(shown["protocol"], "TLSv1.3");
     assert_eq!(
-        (&served["refused"], &served["accepted"]),
+        (&shown["refused"], &shown["accepted"]),
         (&Value::Null, &Value::Null)
     );
     let judged = server.served("bundle: [], server_name: \"istiod.istio-system.svc\"");
