@@ -1,5 +1,6 @@
 //! DER into the facts that the room needs; the one place that reads extensions.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 
@@ -18,6 +19,11 @@ use super::cert::{CertError, KeyKind};
 use super::fingerprint::{Fingerprint, hex};
 use super::name;
 use super::signature::{self, Signature};
+
+/// Longer than a certificate may be: no peer can present it to Envoy, where BoringSSL takes no more for
+/// a whole chain (`SSL_MAX_CERT_LIST_DEFAULT`). What is done with a certificate may then take the square
+/// of its length, as its serial number in decimal does.
+const MAX_LENGTH: usize = 100 << 10;
 
 /// Everything that is known of a certificate.
 pub(super) struct Parsed {
@@ -104,11 +110,22 @@ pub(super) struct Purposes {
 
 pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
     let fail = |reason: String| CertError::Der { reason };
+    if der.len() > MAX_LENGTH {
+        return Err(fail(format!(
+            "{} bytes are more than the {MAX_LENGTH} that a certificate may have",
+            der.len()
+        )));
+    }
     let (rest, cert) = X509Certificate::from_der(&der).map_err(|error| fail(describe(&error)))?;
     if !rest.is_empty() {
         return Err(fail(format!("{} bytes follow the certificate", rest.len())));
     }
     strict(&cert).map_err(fail)?;
+    if sole_form(&cert).as_ref() != Some(&der) {
+        return Err(fail(
+            "around what is signed it is not encoded as DER has it".to_owned(),
+        ));
+    }
     let tbs = &cert.tbs_certificate;
     let mut parsed = Parsed {
         sha256: Fingerprint::of(&der),
@@ -142,13 +159,12 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
         beyond_us: None,
         der: Vec::new(),
     };
-    let mut seen: Vec<&Oid<'_>> = Vec::new();
+    let mut seen: BTreeSet<&[u8]> = BTreeSet::new();
     for extension in tbs.extensions() {
         // RFC 5280, section 4.2: at most one of each. A second one could contradict the first.
-        if seen.contains(&&extension.oid) {
+        if !seen.insert(extension.oid.as_bytes()) {
             return Err(fail(format!("extension {} occurs twice", extension.oid)));
         }
-        seen.push(&extension.oid);
         match extension.parsed_extension() {
             ParsedExtension::AuthorityKeyIdentifier(aki) => {
                 parsed.aki = aki.key_identifier.as_ref().map(|id| id.0.to_vec());
@@ -220,6 +236,45 @@ fn strict(cert: &X509Certificate<'_>) -> Result<(), String> {
         return Err("extensions in a certificate that is not of version 3".to_owned());
     }
     strict_dates(tbs.as_ref()).ok_or_else(|| "a date that is not as RFC 5280 has it".to_owned())
+}
+
+/// The one certificate that is made of what is signed and of the signature: lengths as short as can be,
+/// the algorithm as it stands in what is signed, all bits of the signature, and nothing after it. BoringSSL
+/// reads no other, and the parser lets pass what the signature does not cover.
+fn sole_form(cert: &X509Certificate<'_>) -> Option<Vec<u8>> {
+    let signed = cert.tbs_certificate.as_ref();
+    let (_, tbs) = Any::from_der(signed).ok()?;
+    let mut rest = tbs.data;
+    let mut fields = Vec::new();
+    while fields.len() < 3 {
+        let (after, _) = Any::from_der(rest).ok()?;
+        fields.push(&rest[..rest.len() - after.len()]);
+        rest = after;
+    }
+    // version, serial, algorithm; version 1 is left out.
+    let version = usize::from(fields[0][0] == 0xa0);
+    let signature = [&[0][..], &cert.signature_value.data].concat();
+    let signature = element(0x03, &signature);
+    Some(element(
+        0x30,
+        &[signed, fields[1 + version], &signature].concat(),
+    ))
+}
+
+/// An element with the shortest length that there is.
+fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let digits = content.len().to_be_bytes();
+    let digits = &digits[digits.iter().take_while(|digit| **digit == 0).count()..];
+    let mut all = match content.len() {
+        short @ ..0x80 => vec![tag, u8::try_from(short).unwrap_or(0)],
+        _ => [
+            &[tag, 0x80 | u8::try_from(digits.len()).unwrap_or(0)],
+            digits,
+        ]
+        .concat(),
+    };
+    all.extend(content);
+    all
 }
 
 /// RFC 5280, section 4.1.2.5: `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ` and nothing else.
