@@ -5,18 +5,22 @@
 //! never by position: gateways list more secrets, and the order is a hash map's. Private keys are
 //! `[redacted]` by Envoy and not looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
 
 use serde_json::Value;
 
 use super::names;
 use crate::pki::{Bundle, Cert, CertCache, PemIssue, decode_base64};
 
+/// Notes that are kept of one dump: with more of them nobody reads them.
+const MAX_NOTES: usize = 1000;
+
 /// A value, or why it is not known.
 pub type Reading<T> = Result<T, String>;
 
 /// The certificates that a proxy accepts as ends of a peer's path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TrustStore {
     /// One bundle for every peer (`trusted_ca`), as Istio makes it.
     Bundle(Bundle),
@@ -156,7 +160,7 @@ fn sections(dump: &Value) -> Vec<&Value> {
     found
 }
 
-fn collect<T: PartialEq>(
+fn collect<T: Clone + Eq + Hash>(
     secrets: &[&Value],
     missing: &str,
     mut read: impl FnMut(&Value) -> Reading<T>,
@@ -164,10 +168,10 @@ fn collect<T: PartialEq>(
     if secrets.is_empty() {
         return Err(missing.to_owned());
     }
-    let mut out: Vec<T> = Vec::new();
+    let (mut out, mut seen) = (Vec::new(), HashSet::new());
     for secret in secrets {
         let value = read(secret)?;
-        if !out.contains(&value) {
+        if seen.insert(value.clone()) {
             out.push(value);
         }
     }
@@ -216,9 +220,11 @@ fn loaded(loads: &Result<(), PemIssue>, name: &str) -> Reading<()> {
 }
 
 fn note(issues: &[PemIssue], name: &str, notes: &mut Vec<String>) {
+    let room = MAX_NOTES.saturating_sub(notes.len());
     notes.extend(
         issues
             .iter()
+            .take(room)
             .map(|i| format!("secret `{name}`, block {}: {}", i.index, i.reason)),
     );
 }

@@ -304,6 +304,7 @@ fn sans_of(context: &Value) -> BTreeSet<San> {
         "match_typed_subject_alt_names",
         "matchTypedSubjectAltNames",
     );
+    let lists = [plain, typed];
     let plain = plain.as_array().into_iter().flatten();
     let typed = typed
         .as_array()
@@ -311,7 +312,15 @@ fn sans_of(context: &Value) -> BTreeSet<San> {
         .flatten()
         .filter(|m| field(m, "san_type", "sanType") == "URI")
         .map(|m| &m["matcher"]);
-    plain.chain(typed).map(san).collect()
+    let mut sans: BTreeSet<San> = plain.chain(typed).map(san).collect();
+    // Matchers of other kinds of names, or something that is no list: no URI may pass them, but whoever
+    // wrote them demands a name.
+    let demands = |list: &&Value| list.as_array().map_or(!list.is_null(), |l| !l.is_empty());
+    if sans.is_empty() {
+        let demanded = lists.into_iter().filter(demands);
+        sans.extend(demanded.map(|list| San::Other(list.to_string())));
+    }
+    sans
 }
 
 fn san(matcher: &Value) -> San {
@@ -328,4 +337,41 @@ fn san(matcher: &Value) -> San {
 fn join<T: ToString>(items: impl Iterator<Item = T>) -> String {
     let items: Vec<_> = items.map(|i| i.to_string()).collect();
     items.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn inbound_of(validation: &Value) -> Inbound {
+        let context = json!({
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "require_client_certificate": true,
+            "common_tls_context": {"combined_validation_context": {
+                "default_validation_context": validation,
+                "validation_context_sds_secret_config": {"name": "ROOTCA"}
+            }}
+        });
+        inbound(&[&json!({"dynamic_listeners": [context]})])
+    }
+
+    #[test]
+    fn matchers_that_no_uri_can_pass_do_not_let_every_name_pass() {
+        assert_eq!(inbound_of(&json!({})), Inbound::AnyName);
+        assert_eq!(
+            inbound_of(&json!({"match_typed_subject_alt_names": []})),
+            Inbound::AnyName
+        );
+        let client = SpiffeId::new("cluster.local", "shop", "front");
+        for demanding in [
+            json!({"match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": "a"}}]}),
+            json!({"matchTypedSubjectAltNames": [{}]}),
+            json!({"match_subject_alt_names": "spiffe://cluster.local/"}),
+        ] {
+            let accepts = inbound_of(&demanding).accepts(&client);
+            assert!(matches!(accepts, Accepts::Unknown(_)), "{demanding}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::fingerprint::hex;
+use super::name::printable;
 use super::parse::{self, KeyUsages, Parsed};
 use super::signature::{self, Signature};
 use super::{Fingerprint, SpiffeError, SpiffeId, pem};
@@ -260,8 +261,9 @@ impl Cert {
         if !parsed.subject.is_empty() {
             return parsed.subject.clone();
         }
-        match parsed.uris.first().or(parsed.dns_names.first()) {
-            Some(name) => name.clone(),
+        let mut names = parsed.uris.iter().chain(&parsed.dns_names);
+        match names.find(|name| !name.is_empty()) {
+            Some(name) => printable(name),
             None => parsed.sha256.short(),
         }
     }

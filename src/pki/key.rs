@@ -73,7 +73,9 @@ impl PrivateKey {
                         keys.push((label, body));
                     }
                 }
-                pem::Piece::Broken { reason, .. } => return Err(KeyError::Malformed(reason)),
+                pem::Piece::Broken { flaw, .. } => {
+                    return Err(KeyError::Malformed(flaw.unquoted().to_owned()));
+                }
             }
         }
         let [(label, body)] = keys[..] else {

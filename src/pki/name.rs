@@ -144,12 +144,33 @@ fn short_name(oid: &str) -> Option<&'static str> {
     })
 }
 
+/// A text without control characters, so that it is one line and moves no cursor: certificates are
+/// made by others, and their names are shown to people.
+pub(super) fn printable(text: &str) -> String {
+    let shown = |c: char| {
+        if c.is_control() {
+            pairs(c)
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Section 2.4: each byte as `\` and two hex digits.
+fn pairs(c: char) -> String {
+    c.to_string()
+        .bytes()
+        .flat_map(|byte| ["\\".to_owned(), hex(&[byte])])
+        .collect()
+}
+
 fn escape(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     let last = value.chars().count().saturating_sub(1);
     for (i, c) in value.chars().enumerate() {
         match c {
-            '\0' => text.push_str("\\00"),
+            c if c.is_control() => text.push_str(&pairs(c)),
             '"' | '+' | ',' | ';' | '<' | '>' | '\\' => text.extend(['\\', c]),
             '#' if i == 0 => text.push_str("\\#"),
             ' ' if i == 0 || i == last => text.push_str("\\ "),
@@ -189,5 +210,14 @@ mod tests {
         ] {
             assert_eq!(text(tag, bytes), Err(OtherType), "{tag} {bytes:?}");
         }
+    }
+
+    #[test]
+    fn no_name_is_more_than_one_line_or_moves_the_cursor() {
+        assert_eq!(
+            escape("a\nissuer\u{1b}[2J\u{85}"),
+            "a\\0aissuer\\1b[2J\\c2\\85"
+        );
+        assert_eq!(printable("spiffe://a\r\nb, é"), "spiffe://a\\0d\\0ab, é");
     }
 }

@@ -1,5 +1,6 @@
 //! DER into the facts that the room needs; the one place that knows what extensions mean.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 
@@ -19,6 +20,11 @@ use super::der;
 use super::fingerprint::{Fingerprint, hex};
 use super::name;
 use super::signature::{self, Signature};
+
+/// Longer than a certificate may be: no peer can present it to Envoy, where BoringSSL takes no more for
+/// a whole chain (`SSL_MAX_CERT_LIST_DEFAULT`). What is done with a certificate may then take the square
+/// of its length, as its serial number in decimal does.
+const MAX_LENGTH: usize = 100 << 10;
 
 /// Everything that is known of a certificate.
 pub(super) struct Parsed {
@@ -105,6 +111,12 @@ pub(super) struct Purposes {
 
 pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
     let fail = |reason: String| CertError::Der { reason };
+    if der.len() > MAX_LENGTH {
+        return Err(fail(format!(
+            "{} bytes are more than the {MAX_LENGTH} that a certificate may have",
+            der.len()
+        )));
+    }
     let (rest, cert) = X509Certificate::from_der(&der).map_err(|error| fail(describe(&error)))?;
     if !rest.is_empty() {
         return Err(fail(format!("{} bytes follow the certificate", rest.len())));
@@ -143,13 +155,12 @@ pub(super) fn parse(der: Vec<u8>) -> Result<Parsed, CertError> {
         beyond_us: None,
         der: Vec::new(),
     };
-    let mut seen: Vec<&Oid<'_>> = Vec::new();
+    let mut seen: BTreeSet<&[u8]> = BTreeSet::new();
     for extension in tbs.extensions() {
         // RFC 5280, section 4.2: at most one of each. A second one could contradict the first.
-        if seen.contains(&&extension.oid) {
+        if !seen.insert(extension.oid.as_bytes()) {
             return Err(fail(format!("extension {} occurs twice", extension.oid)));
         }
-        seen.push(&extension.oid);
         match extension.parsed_extension() {
             ParsedExtension::AuthorityKeyIdentifier(aki) => {
                 parsed.aki = aki.key_identifier.as_ref().map(|id| id.0.to_vec());

@@ -7,7 +7,7 @@
 //!
 //! All paths are found, not just one, because the question is which roots end one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -236,10 +236,12 @@ pub fn accepts(
 pub(super) struct Search<'a> {
     usage: Usage,
     anchors: &'a Bundle,
-    candidates: BTreeSet<&'a Cert>,
+    /// Anchors and pool by the name that they bear.
+    candidates: BTreeMap<&'a [u8], BTreeSet<&'a Cert>>,
     now: Option<Timestamp>,
     checks: usize,
     found: Vec<Path>,
+    /// The first of each kind: among thousands of namesakes there are millions.
     dead_ends: Vec<PathError>,
 }
 
@@ -252,7 +254,11 @@ impl<'a> Search<'a> {
         anchors: &'a Bundle,
         now: Option<Timestamp>,
     ) -> Search<'a> {
-        let candidates = anchors.certs().chain(pool).collect();
+        let mut candidates: BTreeMap<&[u8], BTreeSet<&Cert>> = BTreeMap::new();
+        for cert in anchors.certs().chain(pool) {
+            let name = &cert.parsed().subject_canonical[..];
+            candidates.entry(name).or_default().insert(cert);
+        }
         Search {
             usage,
             anchors,
@@ -267,19 +273,20 @@ impl<'a> Search<'a> {
     /// Searches from an end-entity certificate.
     pub(super) fn start_at_leaf(&mut self, leaf: &Cert) {
         if let Err(error) = self.usable(leaf).and_then(|()| may_be_leaf(leaf)) {
-            self.dead_ends.push(error);
+            self.dead_end(error);
             return;
         }
         self.extend(&mut vec![leaf.clone()]);
     }
 
-    /// Searches from a CA certificate: who stands above it.
-    pub(super) fn start_at_ca(&mut self, ca: &Cert) {
-        if let Err(error) = self.usable(ca).and_then(|()| may_issue(ca)) {
-            self.dead_ends.push(error);
-            return;
+    /// Searches from a CA certificate: who stands above it. Several may be asked for one after the
+    /// other. Whether anything was found by now.
+    pub(super) fn start_at_ca(&mut self, ca: &Cert) -> bool {
+        match self.usable(ca).and_then(|()| may_issue(ca)) {
+            Ok(()) => self.extend(&mut vec![ca.clone()]),
+            Err(error) => self.dead_end(error),
         }
-        self.extend(&mut vec![ca.clone()]);
+        !self.found.is_empty()
     }
 
     pub(super) fn outcome(mut self) -> Result<Vec<Path>, PathError> {
@@ -296,6 +303,23 @@ impl<'a> Search<'a> {
         (self.found, self.dead_ends)
     }
 
+    fn dead_end(&mut self, error: PathError) {
+        let kind = std::mem::discriminant(&error);
+        if self
+            .dead_ends
+            .iter()
+            .all(|known| std::mem::discriminant(known) != kind)
+        {
+            self.dead_ends.push(error);
+        }
+    }
+
+    /// Everything that bears the name of the issuer of `cert`.
+    fn namesakes(&self, cert: &Cert) -> impl Iterator<Item = &'a Cert> {
+        let found = self.candidates.get(&cert.parsed().issuer_canonical[..]);
+        found.into_iter().flatten().copied()
+    }
+
     fn explanation(&self) -> PathError {
         let best = self
             .dead_ends
@@ -310,29 +334,29 @@ impl<'a> Search<'a> {
             return;
         };
         let candidates: Vec<&Cert> = self
-            .candidates
-            .iter()
-            .copied()
-            .filter(|c| {
-                c.parsed().subject_canonical == last.parsed().issuer_canonical && !path.contains(c)
-            })
+            .namesakes(&last)
+            .filter(|c| !path.contains(c))
             .collect();
         if candidates.is_empty() {
-            self.dead_ends.push(PathError::UnknownIssuer {
+            self.dead_end(PathError::UnknownIssuer {
                 cert: last.display_name(),
                 issuer: last.issuer(),
             });
             return;
         }
         if path.len() >= MAX_LENGTH {
-            self.dead_ends.push(PathError::TooLong {
+            self.dead_end(PathError::TooLong {
                 cert: last.display_name(),
             });
             return;
         }
         for candidate in candidates {
             if let Err(error) = self.step(path, &last, candidate) {
-                self.dead_ends.push(error);
+                let enough = error == PathError::TooComplex;
+                self.dead_end(error);
+                if enough {
+                    return;
+                }
                 continue;
             }
             path.push(candidate.clone());
@@ -345,7 +369,7 @@ impl<'a> Search<'a> {
             if !self_signed(candidate) {
                 self.extend(path);
             } else if !self.anchors.contains(candidate) {
-                self.dead_ends.push(PathError::UnknownIssuer {
+                self.dead_end(PathError::UnknownIssuer {
                     cert: last.display_name(),
                     issuer: format!("{} ({})", candidate.subject(), candidate.sha256().short()),
                 });
@@ -362,7 +386,7 @@ impl<'a> Search<'a> {
         };
         let mut candidates = Vec::new();
         if !ends_a_chain(&last) {
-            candidates = Self::fitting(&last, path, self.anchors.certs());
+            candidates = self.fitting(&last, path, true);
         }
         let among_trusted = !candidates.is_empty();
         if !among_trusted {
@@ -373,7 +397,7 @@ impl<'a> Search<'a> {
                 });
             }
             if !ends_a_chain(&last) {
-                candidates = Self::fitting(&last, path, self.candidates.iter().copied());
+                candidates = self.fitting(&last, path, false);
             }
         }
         if path.len() >= MAX_LENGTH && !candidates.is_empty() {
@@ -391,6 +415,7 @@ impl<'a> Search<'a> {
             });
             match above {
                 Ok(path) => taken = taken.or(Some(path)),
+                Err(PathError::TooComplex) => return Err(PathError::TooComplex),
                 Err(error) => failed.push(error),
             }
         }
@@ -406,16 +431,12 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Who may be taken for the issuer of `last`.
-    fn fitting<'b>(
-        last: &Cert,
-        path: &[Cert],
-        among: impl Iterator<Item = &'b Cert>,
-    ) -> Vec<&'b Cert> {
+    /// Who may be taken for the issuer of `last`: of the trusted ones, or of all.
+    fn fitting(&self, last: &Cert, path: &[Cert], trusted: bool) -> Vec<&'a Cert> {
         let may_sign = |cert: &Cert| cert.parsed().usages.is_none_or(KeyUsages::cert_sign);
-        among
+        self.namesakes(last)
             .filter(|cert| {
-                cert.parsed().subject_canonical == last.parsed().issuer_canonical
+                (!trusted || self.anchors.contains(cert))
                     && !contradict(last, cert)
                     && may_sign(cert)
                     && !path.contains(cert)
@@ -426,10 +447,7 @@ impl<'a> Search<'a> {
     /// Nobody fits. A certificate that bears the name and contradicts the key identifier deserves to be
     /// said.
     fn unknown_issuer(&self, last: &Cert) -> PathError {
-        let namesake = self.candidates.iter().find(|cert| {
-            cert.parsed().subject_canonical == last.parsed().issuer_canonical && **cert != last
-        });
-        match namesake {
+        match self.namesakes(last).find(|cert| *cert != last) {
             Some(cert) if contradict(last, cert) => bad_signature(last, cert),
             Some(cert) if may_issue(cert).is_err() => not_an_issuer(cert),
             _ if ends_a_chain(last) => PathError::UnknownIssuer {

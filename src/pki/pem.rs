@@ -6,8 +6,10 @@
 //! other blocks are still read. Blocks that Istio's own reader ignores (keys, CRLs, `TRUSTED
 //! CERTIFICATE`) are ignored and reported too.
 
-use base64::Engine as _;
+use std::fmt;
+
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine as _};
 
 use super::input::{self, MAX_INPUT};
 use super::{Cert, CertError};
@@ -73,7 +75,7 @@ pub(super) fn certs_with(
                     format!("a `{label}` block is not a certificate, ignored"),
                 );
             }
-            Piece::Broken { index, reason } => report(index, reason),
+            Piece::Broken { index, flaw } => report(index, flaw.to_string()),
         }
     }
     (certs, issues)
@@ -107,82 +109,155 @@ pub(super) enum Piece<'a> {
         /// From 0.
         index: usize,
         /// Why.
-        reason: String,
+        flaw: Flaw<'a>,
     },
 }
 
+/// Why something is no block. Its text quotes labels and nothing else: where line breaks are lost, the
+/// rest of a line is the rest of the text, private keys in it too.
+#[derive(Clone, Copy)]
+pub(super) enum Flaw<'a> {
+    /// Something was meant to be a block, and lost the dashes before it.
+    BareBegin,
+    /// No label and five dashes after `BEGIN`.
+    BeginLine,
+    /// No `END` before the next `BEGIN`.
+    NoEnd {
+        /// What stands after `BEGIN`.
+        label: &'a str,
+    },
+    /// Text, and not a single block.
+    NothingAtAll,
+    /// The `END` of something else.
+    OtherEnd {
+        /// What stands after `BEGIN`.
+        label: &'a str,
+        /// What stands after `END`, where that is a label.
+        end: Option<&'a str>,
+    },
+}
+
+impl Flaw<'_> {
+    /// The flaw without labels: in a text about keys they may be parts of one.
+    pub(super) fn unquoted(self) -> &'static str {
+        match self {
+            Flaw::BareBegin => "a line says `BEGIN CERTIFICATE` without the five dashes before it",
+            Flaw::BeginLine => "the BEGIN line does not end in `-----`",
+            Flaw::NoEnd { .. } => "a block has no END line: cut short",
+            Flaw::NothingAtAll => "the text has no PEM block",
+            Flaw::OtherEnd { .. } => "a block is closed by the END line of another kind",
+        }
+    }
+}
+
+impl fmt::Display for Flaw<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Flaw::NoEnd { label } => write!(f, "`BEGIN {label}` has no END line: cut short"),
+            Flaw::OtherEnd {
+                label,
+                end: Some(end),
+            } => write!(f, "`BEGIN {label}` is closed by `{END}{end}{DASHES}`"),
+            Flaw::OtherEnd { label, end: None } => {
+                write!(f, "`BEGIN {label}` is closed by a damaged END line")
+            }
+            _ => f.write_str(self.unquoted()),
+        }
+    }
+}
+
 /// Cuts a text into blocks. A block without its `END` ends where the next `BEGIN` starts.
-pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let mut pieces = Vec::new();
-    let mut index = 0;
-    let mut rest = text;
-    loop {
-        let Some(start) = rest.find(BEGIN) else {
-            let nothing = index == 0 && !rest.trim().is_empty();
-            outside(rest, index, nothing, &mut pieces);
-            return pieces;
-        };
-        outside(&rest[..start], index, false, &mut pieces);
-        let after = &rest[start + BEGIN.len()..];
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
+    Pieces {
+        rest: Some(text),
+        index: 0,
+        block: None,
+    }
+}
+
+/// What is not yet cut. One piece at a time: a text of 16 MiB can have more than a million.
+struct Pieces<'a> {
+    /// `None` at the end.
+    rest: Option<&'a str>,
+    index: usize,
+    /// The block that follows what was found before it.
+    block: Option<Piece<'a>>,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        loop {
+            if let Some(block) = self.block.take() {
+                return Some(block);
+            }
+            let index = self.index;
+            let rest = self.rest.take()?;
+            let start = rest.find(BEGIN);
+            let outside = &rest[..start.unwrap_or(rest.len())];
+            if let Some(start) = start {
+                self.block = Some(self.cut(&rest[start + BEGIN.len()..]));
+            }
+            // Text between blocks is fine, unless something in it was meant to be one.
+            if outside.contains("BEGIN CERTIFICATE") {
+                let flaw = Flaw::BareBegin;
+                return Some(Piece::Broken { index, flaw });
+            }
+            if start.is_none() && index == 0 && !outside.trim().is_empty() {
+                let flaw = Flaw::NothingAtAll;
+                return Some(Piece::Broken { index, flaw });
+            }
+        }
+    }
+}
+
+impl<'a> Pieces<'a> {
+    /// The block whose `BEGIN` is before `after`.
+    fn cut(&mut self, after: &'a str) -> Piece<'a> {
+        let index = self.index;
+        self.index += 1;
         // Glued lines may share their dashes: `-----END X-----BEGIN Y-----`. Where the next block
         // begins is settled first, so that nothing before it can swallow it.
         let next = after.find(BEGIN).unwrap_or(after.len());
-        let Some(label) = after
-            .find(DASHES)
-            .filter(|dashes| dashes + DASHES.len() <= next)
-            .map(|dashes| &after[..dashes])
-            .filter(|label| is_label(label))
-        else {
-            let reason = "the BEGIN line does not end in `-----`".to_owned();
-            pieces.push(Piece::Broken { index, reason });
-            index += 1;
-            rest = &after[next..];
-            continue;
+        let Some(label) = label(after, next) else {
+            self.rest = Some(&after[next..]);
+            let flaw = Flaw::BeginLine;
+            return Piece::Broken { index, flaw };
         };
         let body = &after[label.len() + DASHES.len()..];
         let next = next - label.len() - DASHES.len();
-        let closing = format!("{END}{label}{DASHES}");
-        match body[..next].find(END) {
-            Some(end) if body[end..].starts_with(&closing) => {
-                pieces.push(Piece::Block {
-                    index,
-                    label,
-                    body: &body[..end],
-                });
-                rest = &body[(end + closing.len()).min(next)..];
+        let Some(end) = body[..next].find(END) else {
+            self.rest = Some(&body[next..]);
+            let flaw = Flaw::NoEnd { label };
+            return Piece::Broken { index, flaw };
+        };
+        let after = &body[end + END.len()..];
+        // The dashes may be those of the next block.
+        let until = (next - end - END.len() + DASHES.len()).min(after.len());
+        match self::label(after, until) {
+            Some(same) if same == label => {
+                let closing = end + END.len() + label.len() + DASHES.len();
+                self.rest = Some(&body[closing.min(next)..]);
+                let body = &body[..end];
+                Piece::Block { index, label, body }
             }
-            Some(end) => {
-                let line = body[end..].lines().next().unwrap_or_default();
-                let reason = format!("`BEGIN {label}` is closed by `{}`", line.trim());
-                pieces.push(Piece::Broken { index, reason });
-                rest = &body[end + END.len()..];
-            }
-            None => {
-                let reason = format!("`BEGIN {label}` has no END line: cut short");
-                pieces.push(Piece::Broken { index, reason });
-                rest = &body[next..];
+            end => {
+                self.rest = Some(after);
+                let flaw = Flaw::OtherEnd { label, end };
+                Piece::Broken { index, flaw }
             }
         }
-        index += 1;
     }
 }
 
-/// Text between blocks is fine, unless something in it was meant to be one.
-fn outside(text: &str, index: usize, nothing: bool, pieces: &mut Vec<Piece<'_>>) {
-    if text.contains("BEGIN CERTIFICATE") {
-        let reason = "a line says `BEGIN CERTIFICATE` without the five dashes before it".to_owned();
-        pieces.push(Piece::Broken { index, reason });
-    } else if nothing {
-        pieces.push(Piece::Broken {
-            index,
-            reason: "the text has no PEM block".to_owned(),
-        });
-    }
-}
-
-/// RFC 7468: printable, no dashes at the ends, and certainly on one line.
-fn is_label(label: &str) -> bool {
-    !label.is_empty() && label.len() < 64 && !label.contains(['\n', '\r'])
+/// The label at the beginning of a text, if five dashes follow it before `until`. RFC 7468: printable,
+/// no dashes at the ends, and certainly on one line.
+fn label(text: &str, until: usize) -> Option<&str> {
+    let dashes = text.get(..until).unwrap_or(text).find(DASHES)?;
+    let label = &text[..dashes];
+    let fits = !label.is_empty() && label.len() < 64 && !label.contains(char::is_control);
+    fits.then_some(label)
 }
 
 /// The bytes of a block's body.
@@ -195,7 +270,16 @@ pub(super) fn decode(body: &str) -> Result<Vec<u8>, String> {
     if compact.is_empty() {
         return Err("the block is empty".to_owned());
     }
-    engine
-        .decode(compact)
-        .map_err(|error| format!("the base64 is damaged: {error}"))
+    // The library's own text quotes the character, which may be one of a private key.
+    engine.decode(compact).map_err(|error| {
+        let what = match error {
+            DecodeError::InvalidByte(at, _) => format!("character {} is none of it", at + 1),
+            DecodeError::InvalidLastSymbol { offset, .. } => {
+                format!("character {} stands for less than a byte", offset + 1)
+            }
+            DecodeError::InvalidLength(length) => format!("{length} characters are cut short"),
+            DecodeError::InvalidPadding => "the padding is wrong".to_owned(),
+        };
+        format!("the base64 is damaged: {what}")
+    })
 }

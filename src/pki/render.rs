@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::name::printable;
 use super::{Bundle, Cert, when};
 
 impl Cert {
@@ -14,7 +15,7 @@ impl Cert {
         let mut line = |name: &str, value: &str| {
             if !value.is_empty() {
                 let break_before = if text.is_empty() { "" } else { "\n" };
-                let _ = write!(text, "{break_before}{name:<11}{value}");
+                let _ = write!(text, "{break_before}{name:<11}{}", printable(value));
             }
         };
         line(self.role(), &self.display_name());

@@ -1,6 +1,7 @@
 //! Which names a peer may have: Envoy's SAN matchers.
 
 use super::Cert;
+use super::name::printable;
 
 /// The URI matchers of one listener or cluster, as Istio writes them: inbound listeners match
 /// prefixes (`spiffe://cluster.local/`), outbound clusters exact names.
@@ -46,7 +47,7 @@ impl SanRules {
         }
         let presented = match cert.uris() {
             [] => "presents no URI".to_owned(),
-            uris => format!("presents `{}`", uris.join("`, `")),
+            uris => format!("presents `{}`", printable(&uris.join("`, `"))),
         };
         Err(format!("{presented}, accepted is {self}"))
     }

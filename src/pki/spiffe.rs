@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use super::name::printable;
+
 /// `spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT`. Other path forms (SPIRE's templates)
 /// are not read: their meaning belongs to the site that made them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -21,7 +23,10 @@ pub struct SpiffeId {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpiffeError {
     /// Not of the expected form.
-    #[error("`{uri}` is not `spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT`: {reason}")]
+    #[error(
+        "`{}` is not `spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT`: {reason}",
+        printable(uri)
+    )]
     Malformed {
         /// The URI.
         uri: String,
@@ -32,7 +37,7 @@ pub enum SpiffeError {
     #[error("the certificate has no spiffe URI")]
     Missing,
     /// More than one.
-    #[error("the certificate has {} spiffe URIs: `{}`", .0.len(), .0.join("`, `"))]
+    #[error("the certificate has {} spiffe URIs: `{}`", .0.len(), printable(&.0.join("`, `")))]
     Several(Vec<String>),
 }
 

@@ -176,31 +176,24 @@ pub fn trusts(bundle: &Bundle, ca: &NamedCa, now: Timestamp) -> Trust {
 
 /// `Partial` if an intermediate of the CA is an anchor, `Unknown` if one may be.
 fn intermediate_of(bundle: &Bundle, ca: &NamedCa, now: Timestamp) -> Option<Trust> {
-    let mut unknown = None;
+    let mut search = Search::new(Usage::Workload, bundle.certs(), &ca.roots, Some(now));
     for cert in bundle
         .certs()
         .filter(|cert| cert.is_ca() && !cert.is_self_issued())
     {
-        let mut search = Search::new(Usage::Workload, bundle.certs(), &ca.roots, Some(now));
-        search.start_at_ca(cert);
-        match search.outcome() {
-            Ok(_) => {
-                let reason = format!(
-                    "only the intermediate {} of `{}` is in the bundle, not its root",
-                    ca_name(cert, cert.sha256()),
-                    ca.name
-                );
-                return Some(Trust::Partial { reason });
-            }
-            Err(error) if error.is_unknown() => {
-                unknown = Some(Trust::Unknown {
-                    reason: error.to_string(),
-                });
-            }
-            Err(_) => {}
+        if search.start_at_ca(cert) {
+            let reason = format!(
+                "only the intermediate {} of `{}` is in the bundle, not its root",
+                ca_name(cert, cert.sha256()),
+                ca.name
+            );
+            return Some(Trust::Partial { reason });
         }
     }
-    unknown
+    let (_, dead_ends) = search.into_parts();
+    let unknown = dead_ends.iter().find(|error| error.is_unknown())?;
+    let reason = unknown.to_string();
+    Some(Trust::Unknown { reason })
 }
 
 /// What is there instead: the same name with another key deserves to be said.

@@ -14,6 +14,7 @@ mod bad_input;
 mod check_root_cert;
 mod cluster;
 mod convergence;
+mod fuzz;
 mod interrupt;
 mod kdiff;
 mod kubectl;

@@ -161,3 +161,65 @@ proptest::proptest! {
         }
     }
 }
+
+/// Otherwise a certificate that no CA made would be accepted: what it says was signed, and its bytes were not.
+#[test]
+fn a_signed_part_has_one_certificate() {
+    let leaf = &chain(data!("lab/pay-sleep-citadel-distribute.default.pem"))[0];
+    let whole = leaf.der();
+    let inside = &whole[4..];
+    // At the end: the algorithm (RSA with SHA-256), the header of the signature, its 256 bytes.
+    let (signed, rest) = inside.split_at(inside.len() - 15 - 5 - 256);
+    let (algorithm, signature) = rest.split_at(15);
+    assert_eq!(
+        (signed[0], &algorithm[..2], &signature[..5]),
+        (0x30, &[0x30, 13][..], &[3, 0x82, 1, 1, 0][..])
+    );
+    let around = |parts: &[&[u8]]| {
+        let inside = parts.concat();
+        let length = u16::try_from(inside.len()).unwrap().to_be_bytes();
+        [&[0x30, 0x82][..], &length, &inside].concat()
+    };
+    assert_eq!(around(&[signed, algorithm, signature]), whole);
+    let longer = [&[0x30, 15][..], &algorithm[2..], &[5, 0]].concat();
+    let padded = [&[0x30, 0x81, 13][..], &algorithm[2..]].concat();
+    let mut unused = signature.to_vec();
+    unused[4] = 1;
+    for (what, der) in [
+        (
+            "a longer length",
+            [&[0x30, 0x83, 0][..], &whole[2..]].concat(),
+        ),
+        (
+            "something at the end",
+            around(&[signed, algorithm, signature, &[5, 0]]),
+        ),
+        (
+            "more in the algorithm",
+            around(&[signed, &longer, signature]),
+        ),
+        (
+            "a longer length of the algorithm",
+            around(&[signed, &padded, signature]),
+        ),
+        (
+            "bits that are not used",
+            around(&[signed, algorithm, &unused]),
+        ),
+        (
+            "a longer length of the signature",
+            around(&[signed, algorithm, &[3, 0x83, 0], &signature[2..]]),
+        ),
+    ] {
+        assert!(Cert::from_der(der).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn what_no_peer_can_present_is_not_read() {
+    let error = Cert::from_der(vec![0x30; (100 << 10) + 1]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "not a certificate: 102401 bytes are more than the 102400 that a certificate may have"
+    );
+}

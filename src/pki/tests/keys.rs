@@ -121,3 +121,43 @@ fn no_text_form_shows_a_key() {
         "{error}"
     );
 }
+
+#[test]
+fn no_error_tells_a_character_of_a_damaged_key() {
+    let text = data!("keys/p256-sec1.key");
+    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let error = |text: &str| PrivateKey::from_pem(text).unwrap_err().to_string();
+    let damaged = "the private key is damaged: ";
+    for (text, reason) in [
+        // The last character but one stands for too much: its neighbours were cut off.
+        (
+            text.replace(&body[body.len() - 8..], "B"),
+            "the base64 is damaged: 157 characters are cut short",
+        ),
+        (
+            text.replacen('M', "!", 1),
+            "the base64 is damaged: character 1 is none of it",
+        ),
+        (
+            text.replace(&body[body.len() - 8..], "Bx=="),
+            "the base64 is damaged: character 158 stands for less than a byte",
+        ),
+        (
+            text.replace("END EC", "END RSA"),
+            "a block is closed by the END line of another kind",
+        ),
+        (
+            text.replace("-----END", ""),
+            "a block has no END line: cut short",
+        ),
+        // What stands between the dashes could be a label.
+        (
+            format!("-----BEGIN {}-----{text}", &body[..40]),
+            "a block has no END line: cut short",
+        ),
+    ] {
+        assert_eq!(error(&text), format!("{damaged}{reason}"), "{text}");
+        let glued = text.replace('\n', "");
+        assert!(!error(&glued).contains(&body[..8]), "{}", error(&glued));
+    }
+}

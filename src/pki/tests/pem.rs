@@ -126,6 +126,29 @@ fn a_damaged_block_never_takes_its_neighbours_along() {
     }
 }
 
+/// Where the line breaks of a text are lost, the rest of a line is the rest of the text.
+#[test]
+fn of_a_damaged_block_only_labels_are_told() {
+    let key = data!("keys/p256-sec1.key");
+    let glued = format!("{ROOT}{key}")
+        .replace("END CERTIFICATE", "END X509 CRL")
+        .replace('\n', " ");
+    let many = format!("-----BEGIN A----------END {}", "B".repeat(64)).repeat(2000);
+    for (text, count, reason) in [
+        (
+            &glued,
+            2,
+            "`BEGIN CERTIFICATE` is closed by `-----END X509 CRL-----`",
+        ),
+        (&many, 1001, "`BEGIN A` is closed by a damaged END line"),
+    ] {
+        let (certs, issues) = certs_from_pem(text);
+        assert_eq!((certs.len(), issues.len()), (0, count));
+        assert_eq!(issues[0].reason, reason);
+        assert!(issues.iter().all(|issue| issue.reason.len() < 100));
+    }
+}
+
 #[test]
 fn text_without_any_block_is_an_issue() {
     assert_eq!(

@@ -429,3 +429,14 @@ fn the_labs_dumps_are_judged_as_openssl_judges_them() {
         Signer::Foreign { .. }
     ));
 }
+
+#[test]
+fn intermediates_of_others_are_no_reason_to_doubt() {
+    let (ca, other) = (citadel(), mesh_ca());
+    let foreign = issuing(&other);
+    let bundle = bundle(&[foreign.cert()]);
+    let trust = trusts(&bundle, &named("CITADEL", &[ca.cert()]), now());
+    assert!(matches!(trust, Trust::No { .. }), "{trust}");
+    let trust = trusts(&bundle, &named("MESHCA", &[other.cert()]), now());
+    assert!(matches!(trust, Trust::Partial { .. }), "{trust}");
+}
