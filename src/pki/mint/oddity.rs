@@ -329,7 +329,7 @@ fn unknown_extension(critical: bool) -> CustomExtension {
     extension
 }
 
-/// SEQUENCE { [0] permitted SEQUENCE { SEQUENCE { [2] dNSName } } }
+/// `SEQUENCE { [0] permitted SEQUENCE { SEQUENCE { [2] dNSName } } }`
 fn name_constraints() -> CustomExtension {
     let name = Element::new(0x82, b"example.com".to_vec()).encode();
     let subtree = Element::new(0x30, name).encode();
