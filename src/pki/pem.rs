@@ -35,7 +35,7 @@ pub struct PemIssue {
 /// All certificates of a text in their order, repetitions included, and what could not be used.
 /// The order matters in a chain: its first certificate is the workload's own.
 ///
-/// Of more than [`MAX_INPUT`](super::MAX_INPUT) bytes nothing is read, which is an issue too.
+/// Of more than [`MAX_INPUT`] bytes nothing is read, which is an issue too.
 pub fn certs_from_pem(text: &str) -> (Vec<Cert>, Vec<PemIssue>) {
     certs_with(text, Cert::from_der)
 }

@@ -1,6 +1,6 @@
 //! Whether Envoy loads a PEM text as a whole.
 //!
-//! [`certs_from_pem`](super::certs_from_pem) reads what it can. Envoy (BoringSSL) reads all or nothing:
+//! [`certs_from_pem`] reads what it can. Envoy (BoringSSL) reads all or nothing:
 //! one damaged block, two blocks glued together, an indented line, and a bundle or chain is refused, the
 //! proxy goes on with what it had before, and its dump may show the text all the same. So of a text
 //! that does not pass here it is not known what the proxy holds. The rules were seen on Envoy 1.40; where
@@ -9,7 +9,7 @@
 use super::{PemIssue, certs_from_pem, pem};
 
 /// The first thing that keeps Envoy from loading the text, or that it reads as something else than
-/// [`certs_from_pem`](super::certs_from_pem) does.
+/// [`certs_from_pem`] does.
 ///
 /// # Errors
 /// The block, from 0, and what is wrong with it.
