@@ -351,6 +351,10 @@ impl<'a> Search<'a> {
             return;
         }
         for candidate in candidates {
+            let told = |end: &PathError| matches!(end, PathError::BadSignature { .. });
+            if contradict(&last, candidate) && self.dead_ends.iter().any(told) {
+                continue;
+            }
             if let Err(error) = self.step(path, &last, candidate) {
                 let enough = error == PathError::TooComplex;
                 self.dead_end(error);

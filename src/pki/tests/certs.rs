@@ -223,3 +223,28 @@ fn what_no_peer_can_present_is_not_read() {
         "not a certificate: 102401 bytes are more than the 102400 that a certificate may have"
     );
 }
+
+#[test]
+fn no_name_of_a_certificate_forges_a_line() {
+    let shown = |uris: &[&str]| {
+        let spec = LeafSpec::uris(uris.iter().copied(), now());
+        let cert = citadel().issue(&spec).unwrap().0;
+        (
+            cert.display_name(),
+            cert.describe(now()),
+            cert.sha256().short(),
+        )
+    };
+    let forged = "spiffe://a/ns/b/sa/c\nissuer     itself\u{1b}[2K";
+    let (name, text, _) = shown(&[forged, "spiffe://d\r"]);
+    assert_eq!(name, "spiffe://a/ns/b/sa/c\\0aissuer     itself\\1b[2K");
+    assert!(
+        text.starts_with(&format!("workload   {name}\nURI        spiffe://d\\0d\n")),
+        "{text}"
+    );
+    let error = forged.parse::<SpiffeId>().unwrap_err().to_string();
+    assert!(!error.contains(char::is_control), "{error}");
+    // An empty one is none.
+    let (name, _, short) = shown(&[""]);
+    assert_eq!(name, short);
+}

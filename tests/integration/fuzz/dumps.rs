@@ -81,19 +81,19 @@ pub fn target(bytes: &[u8]) {
     for _ in 0..choices.below(8) {
         change(&mut dump, &mut choices);
     }
-    let read = dump::secrets(&dump);
+    let held = dump::secrets(&dump);
     let demanded = matchers::matchers(&[&dump]);
     if untouched {
-        assert_eq!(read, dump::secrets(real));
+        assert_eq!(held, dump::secrets(real));
         assert!(
-            read.as_ref()
+            held.as_ref()
                 .is_ok_and(|read| read.chains.is_ok() && read.trust.is_ok())
         );
         assert_eq!(demanded, matchers::matchers(&[real]));
     }
-    assert_eq!(dump::secrets_with(&dump, &CACHE), read);
-    if let (Ok(read), false) = (&read, whole) {
-        judge(&dump, read);
+    assert_eq!(dump::secrets_with(&dump, &CACHE), held);
+    if let (Ok(held), false) = (&held, whole) {
+        judge(&dump, held);
     }
     if let Ok(demanded) = demanded {
         let someone = SpiffeId::new("cluster.local", "pay", "sleep");
