@@ -28,13 +28,14 @@ fn read(bytes: &[u8], may_be_base64: bool) -> (Vec<Cert>, Vec<PemIssue>) {
     if bytes.len() > MAX_INPUT {
         return nothing(too_long(bytes.len()));
     }
+    // A SEQUENCE with a length of two or more bytes: no certificate is shorter, and no text begins so,
+    // while a certificate may hold any text.
+    if let [0x30, 0x82..=0x84, ..] = bytes {
+        return certs_from_der(bytes);
+    }
     let text = text(bytes);
     if text.contains("-----BEGIN") {
         return certs_from_pem(&text);
-    }
-    // A SEQUENCE with a length of two or more bytes: no certificate is shorter, and no text begins so.
-    if let [0x30, 0x82..=0x84, ..] = bytes {
-        return certs_from_der(bytes);
     }
     if may_be_base64 && let Some(inner) = base64_bytes(&text) {
         return read(&inner, false);

@@ -248,3 +248,11 @@ fn no_name_of_a_certificate_forges_a_line() {
     let (name, _, short) = shown(&[""]);
     assert_eq!(name, short);
 }
+
+#[test]
+fn der_that_holds_pem_is_der() {
+    let inner = Cert::from_pem(data!("lab/citadel-root.pem")).unwrap();
+    let spec = LeafSpec::uris([format!("spiffe://{}", inner.pem())], now());
+    let cert = citadel().issue(&spec).unwrap().0;
+    assert_eq!(certs_from_bytes(cert.der()), (vec![cert], vec![]));
+}

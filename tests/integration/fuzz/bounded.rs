@@ -1,9 +1,10 @@
 //! Each target for a bounded time: a moment in `cargo test`, longer if `ROOTSHIFT_FUZZ_SECONDS` says so.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, TestError, TestRunner};
@@ -40,35 +41,24 @@ fn spiffe_ids_are_read_strictly() {
 
 #[test]
 fn each_target_has_a_corpus_and_each_corpus_a_target() {
-    let folders = std::fs::read_dir(corpus("")).unwrap();
-    let mut folders: Vec<String> = folders
+    let files = std::fs::read_dir(corpus("")).unwrap();
+    let mut files: Vec<String> = files
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    folders.sort();
-    assert_eq!(
-        folders,
-        TARGETS.iter().map(|(name, _)| *name).collect::<Vec<_>>()
-    );
+    files.sort();
+    let targets: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(files, targets);
 }
 
 /// Everything in the corpus, and then bytes at random. Of these the least that fail are shown.
 fn run(name: &str) {
     let seconds = std::env::var("ROOTSHIFT_FUZZ_SECONDS").map(|text| text.parse().unwrap());
-    let until = Instant::now() + Duration::from_secs_f64(seconds.unwrap_or(1.5));
     let target = target(name);
-    let mut files: Vec<PathBuf> = std::fs::read_dir(corpus(name))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    files.sort();
-    for file in &files {
-        let bytes = std::fs::read(file).unwrap();
+    let kept = std::fs::read_to_string(corpus(name)).unwrap();
+    for line in kept.lines() {
+        let bytes = STANDARD.decode(line).unwrap();
         let read = std::panic::catch_unwind(|| timed(target, &bytes));
-        assert!(
-            read.is_ok(),
-            "the target `{name}` fails with {}",
-            file.display()
-        );
+        assert!(read.is_ok(), "the target `{name}` fails with {line}");
     }
     let config = Config {
         cases: 16,
@@ -77,6 +67,7 @@ fn run(name: &str) {
         max_shrink_time: 20_000,
         ..Config::default()
     };
+    let until = Instant::now() + Duration::from_secs_f64(seconds.unwrap_or(1.0));
     let mut rounds = 0;
     while rounds == 0 || Instant::now() < until {
         let read = TestRunner::new(config.clone()).run(&vec(any::<u8>(), 0..160), |bytes| {
@@ -84,36 +75,28 @@ fn run(name: &str) {
             Ok(())
         });
         if let Err(TestError::Fail(reason, bytes)) = read {
-            let mut octal = String::new();
-            for byte in bytes {
-                write!(octal, "\\{byte:03o}").unwrap();
-            }
+            let line = STANDARD.encode(bytes);
+            let file = corpus(name);
             panic!(
-                "the target `{name}` fails: {reason}\nkeep it: printf '{octal}' >{}",
-                corpus(name).join("found").display()
+                "the target `{name}` fails: {reason}\nkeep it: echo {line} >>{}",
+                file.display()
             );
         }
         rounds += 1;
     }
-    println!(
-        "{name}: {} of the corpus, {} at random",
-        files.len(),
-        rounds * 16
-    );
+    let kept = kept.lines().count();
+    println!("{name}: {kept} of the corpus, {} at random", rounds * 16);
 }
 
 fn timed(target: Target, bytes: &[u8]) {
     let started = Instant::now();
     target(bytes);
-    assert!(
-        started.elapsed() < LIMIT,
-        "it takes {:?}",
-        started.elapsed()
-    );
+    let took = started.elapsed();
+    assert!(took < LIMIT, "it takes {took:?}");
 }
 
+/// A file with an input in base64 in each line.
 fn corpus(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/integration/fuzz/corpus")
-        .join(name)
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    tests.join("integration/fuzz/corpus").join(name)
 }

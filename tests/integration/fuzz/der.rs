@@ -87,6 +87,15 @@ impl Element {
         }
     }
 
+    /// An element of this tag with nothing but this one in it.
+    pub fn within(self, tag: u8) -> Element {
+        Element {
+            tag,
+            padding: 0,
+            content: Content::Elements(Vec::new(), vec![self]),
+        }
+    }
+
     /// Its elements; none if it has only bytes.
     pub fn elements(&self) -> &[Element] {
         match &self.content {
@@ -209,8 +218,8 @@ impl Element {
             _ => {
                 for _ in 0..=choices.below(DEEPEST) {
                     let inner = std::mem::replace(target, Element::sequence(Vec::new()));
-                    target.tag = inner.tag;
-                    target.content = Content::Elements(Vec::new(), vec![inner]);
+                    let tag = inner.tag;
+                    *target = inner.within(tag);
                 }
             }
         }

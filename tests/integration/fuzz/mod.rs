@@ -37,7 +37,7 @@ mod text;
 /// Reads an input that these bytes decide, and panics when what it got is not right.
 pub type Target = fn(&[u8]);
 
-/// By the names of their folders in `corpus/`.
+/// By the names of their files in `corpus/`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("chains", chains::target),
     ("dumps", dumps::target),
