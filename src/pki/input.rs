@@ -28,9 +28,9 @@ fn read(bytes: &[u8], may_be_base64: bool) -> (Vec<Cert>, Vec<PemIssue>) {
     if bytes.len() > MAX_INPUT {
         return nothing(too_long(bytes.len()));
     }
-    // A SEQUENCE with a length of two or more bytes: no certificate is shorter, and no text begins so,
-    // while a certificate may hold any text.
-    if let [0x30, 0x82..=0x84, ..] = bytes {
+    // A SEQUENCE of 128 bytes or more: no key and signature are shorter, and no text begins so, while a
+    // certificate may hold any text.
+    if let [0x30, 0x81..=0x84, ..] = bytes {
         return certs_from_der(bytes);
     }
     let text = text(bytes);

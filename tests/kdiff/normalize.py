@@ -38,7 +38,7 @@ out = []
 wait = re.compile(r"^(2> )?(Waiting for |waiting for |Waiting until |KLOG\] .*very short watch)")
 for l in s.split("\n"):
     if wait.match(l): continue                       # progress lines depend on speed
-    l = re.sub(r"(?:^|(?<=[\s(]))(<invalid>|\d+(?:\.\d+)?(ms|s|m|h|d)(\d+[smh])?)( ago)?(?=[\s,)]|$)(?! to finish)", "AGE", l) if not l.startswith(("$", ">")) else l
+    l = re.sub(r"(?:^|(?<=[\s(]))(<invalid>|\d+(?:\.\d+)?(ms|s|m|h|d|y)(\d+[smhd])?)( ago)?(?=[\s,)]|$)(?! to finish)", "AGE", l) if not l.startswith(("$", ">")) else l
     m = re.match(r"^(\s*)(.*?)\s*$", l)
     l = m.group(1) + (m.group(2) if l.startswith(("$", ">")) else re.sub(r" {2,}", "  ", m.group(2)))
     out.append(l)

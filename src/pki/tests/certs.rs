@@ -256,3 +256,18 @@ fn der_that_holds_pem_is_der() {
     let cert = citadel().issue(&spec).unwrap().0;
     assert_eq!(certs_from_bytes(cert.der()), (vec![cert], vec![]));
 }
+
+#[test]
+fn the_shortest_certificate_is_read_from_der() {
+    // Of OpenSSL: Ed25519, version 1, without names.
+    let text = "MIGmMFoCAQEwBQYDK2VwMAAwHhcNMjYxMTI3MDUyNjI0WhcNMzYxMTI0MDUyNjI0WjAAMCowBQYDK2Vw\
+                AyEA3ZQwEHF6z6VS0RybCg2B9eX66fM3GpjD7d7cFCtFVuMwBQYDK2VwA0EAgtehfi3+J07RVL7fRFDr\
+                XFx4vUUL7eCzmMZqtp4uRHoeZ2pa8Lkb6xLvIqPH5WUkpC+EigmnmQP88LvflCMiCw==";
+    let der = decode_base64(text).unwrap();
+    assert_eq!(der.len(), 169);
+    for bytes in [&der[..], text.as_bytes()] {
+        let (certs, issues) = certs_from_bytes(bytes);
+        assert_eq!((certs.len(), issues.len()), (1, 0));
+        assert_eq!(certs[0].der(), der);
+    }
+}

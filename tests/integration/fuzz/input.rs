@@ -161,7 +161,10 @@ fn caches_do_not_matter(text: &str, certs: &[Cert], issues: &[PemIssue]) {
 fn everything_can_be_asked(cert: &Cert) {
     assert_eq!(&Cert::from_pem(&cert.pem()).unwrap(), cert);
     assert_eq!(&Cert::from_der(cert.der()).unwrap(), cert);
-    assert_eq!(certs_from_bytes(cert.der()), (vec![cert.clone()], vec![]));
+    // A shorter one has neither a key nor a signature, and begins as a text may.
+    if cert.der()[1] > 0x80 {
+        assert_eq!(certs_from_bytes(cert.der()), (vec![cert.clone()], vec![]));
+    }
     assert!(!cert.subject().is_empty() || cert.subject_attributes().is_empty());
     assert!(!cert.issuer().is_empty() || cert.issuer_attributes().is_empty());
     let (hex, decimal) = (cert.serial(), cert.serial_decimal());
