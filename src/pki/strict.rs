@@ -21,6 +21,7 @@ pub fn loads_in_envoy(text: &str) -> Result<(), PemIssue> {
 pub(super) fn check(text: &str, issues: &[PemIssue]) -> Result<(), PemIssue> {
     let mut index = 0;
     let mut open: Option<&str> = None;
+    let mut certificate = false;
     let fail = |index: usize, reason: &str| {
         Err(PemIssue {
             index,
@@ -53,6 +54,7 @@ pub(super) fn check(text: &str, issues: &[PemIssue]) -> Result<(), PemIssue> {
             Some(begun) => {
                 if label(line, "-----END ") == Some(begun) {
                     block(index, begun, issues)?;
+                    certificate |= begun == "CERTIFICATE";
                     open = None;
                     index += 1;
                 } else if line.is_empty() {
@@ -68,6 +70,7 @@ pub(super) fn check(text: &str, issues: &[PemIssue]) -> Result<(), PemIssue> {
     }
     match open {
         Some(_) => fail(index, "the block has no END line"),
+        None if !certificate => fail(index, "no PEM certificate"),
         None => Ok(()),
     }
 }

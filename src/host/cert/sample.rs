@@ -11,9 +11,10 @@ use crate::engine::did_you_mean;
 use crate::engine::kit::{self, Reply};
 use crate::pki::mint::{Defect, Specimen};
 
-/// Adds the words to the module `cert`.
-pub(super) fn add_to(module: &mut rhai::Module) {
-    rhai::plugin::combine_with_exported_module!(module, "sample", words);
+/// The module `cert` with these words too.
+pub(super) fn added_to(mut module: rhai::Module) -> rhai::Module {
+    rhai::plugin::combine_with_exported_module!(&mut module, "sample", words);
+    module
 }
 
 /// Throw-away identities.

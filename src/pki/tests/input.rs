@@ -98,6 +98,9 @@ fn texts_that_envoy_does_not_load_are_told_apart() {
     let crl = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
     let empty = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
     for (bad, block, reason) in [
+        (String::new(), 0, "no PEM certificate"),
+        (key.to_owned(), 1, "no PEM certificate"),
+        (ROOT.replace("-----", ""), 0, "no PEM certificate"),
         (both.replace("-----\n-----", "----------"), 0, "not base64"),
         (both.replace('\n', "\r"), 0, "carriage return"),
         (both.replace('\n', "\n  "), 0, "not base64"),
