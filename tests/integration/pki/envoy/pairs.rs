@@ -128,7 +128,7 @@ pub(super) fn pairs(now: Timestamp) -> Vec<Pair> {
         defects.prop_map(move |defects| cases::specimen(&defects, now))
     };
     let meeting = (specimens(2), specimens(1), view(), view(), any::<bool>());
-    for (a, b, of_a, of_b, swapped) in cases::draw(meeting, 260, 4) {
+    for (a, b, of_a, of_b, swapped) in cases::draw(meeting, 400, 4) {
         let (a, b) = if swapped { (b, a) } else { (a, b) };
         pairs.push(pair(&a, &b, (of_a, of_b)));
     }
