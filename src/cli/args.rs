@@ -28,6 +28,8 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Print the reference of the script language, or what is said of a word or a module.
+    Doc(DocArgs),
     /// Evaluate code and print its value.
     Eval(EvalArgs),
     /// Talk to the engine line by line.
@@ -38,6 +40,15 @@ pub enum Command {
     Scripts(ScriptsArgs),
     /// A cluster with a mesh inside, on this machine.
     Twin(TwinArgs),
+}
+
+/// `rootshift doc`.
+#[derive(Debug, Args)]
+pub struct DocArgs {
+    /// A word, a module, or `kubectl` for the words that do what a kubectl command does; without it,
+    /// everything, as Markdown.
+    #[arg(value_name = "WORD|MODULE|kubectl")]
+    pub topic: Option<String>,
 }
 
 /// `rootshift run`.

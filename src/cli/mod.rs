@@ -6,6 +6,7 @@
 
 pub mod args;
 mod asmcli;
+mod doc;
 mod eval;
 mod interrupt;
 mod place;
@@ -49,6 +50,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 
 fn dispatch(command: &Command, runtime: &Runtime) -> u8 {
     match command {
+        Command::Doc(args) => doc::doc(args),
         Command::Eval(args) => eval::eval(args, runtime),
         Command::Repl(args) => repl::repl(args, runtime),
         Command::Run(args) => run::run(args, runtime),

@@ -67,6 +67,16 @@ impl WordDoc {
             .trim_end_matches('.')
     }
 
+    /// The kubectl command that does the same, from the line ``kubectl: `…` `` of the documentation.
+    pub fn kubectl(&self) -> Option<&str> {
+        self.doc.lines().find_map(|line| {
+            line.trim()
+                .strip_prefix("kubectl: `")?
+                .trim_end_matches('.')
+                .strip_suffix('`')
+        })
+    }
+
     /// The code of every ```` ```rhai ```` block.
     pub fn examples(&self) -> Vec<String> {
         let mut examples = Vec::new();

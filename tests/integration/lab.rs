@@ -9,3 +9,5 @@ mod judge;
 mod migration;
 mod negative;
 mod rig;
+
+pub use rig::Lab;

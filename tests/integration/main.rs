@@ -13,6 +13,7 @@ mod asmcli;
 mod bad_input;
 mod check_root_cert;
 mod cluster;
+mod contract;
 mod convergence;
 mod fuzz;
 mod interrupt;

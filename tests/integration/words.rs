@@ -1,6 +1,6 @@
 //! Every word of the language is documented, and every example in that documentation holds on a twin.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rootshift::{
     cluster::{Cluster, Target},
@@ -17,9 +17,12 @@ use rootshift::{
     twin::{Scenario, Twin, TwinOptions},
 };
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 /// What Rhai calls to make texts of values; not words.
 const HOOKS: [&str; 2] = ["to_string", "to_debug"];
+/// How long an example may take.
+const EXAMPLE: Duration = Duration::from_secs(120);
 
 #[test]
 fn every_word_says_what_it_does_takes_and_throws_with_an_example() {
@@ -91,10 +94,7 @@ fn all_modules_are_there_and_no_word_has_a_reserved_name() {
 
 #[test]
 fn every_example_holds_on_a_twin() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let twin = runtime
         .block_on(Twin::start(
             Scenario::find("default").unwrap(),
@@ -119,27 +119,7 @@ fn every_example_holds_on_a_twin() {
     let mut held = 0;
     for word in words() {
         for example in word.examples() {
-            let cancel = Cancel::new();
-            let world = World::new(WorldParts {
-                clusters: vec![cluster.clone()],
-                no_cluster: None,
-                cas: cas.clone(),
-                bridge: Bridge::new(runtime.handle().clone(), cancel.clone()),
-                port: Arc::new(Twinlike),
-                path_prefix: None,
-                clock: Arc::new(SystemClock),
-            });
-            let observer: Arc<dyn StepObserver> = Arc::new(Silent);
-            let limits = Limits::default();
-            let engine = Engine::new(
-                &HostWords,
-                world.into(),
-                limits,
-                cancel,
-                &observer,
-                Modules::new(None),
-            );
-            match evaluate(&runtime, engine.unwrap(), &example) {
+            match on_cluster(&runtime, &cluster, &cas, &example, EXAMPLE) {
                 Ok(_) => held += 1,
                 Err(error) => faults.push(format!("{}\n{}", word.signature(), error.render(false))),
             }
@@ -149,13 +129,41 @@ fn every_example_holds_on_a_twin() {
     assert!(faults.is_empty(), "{held} held\n\n{}", faults.join("\n"));
 }
 
-fn evaluate(
-    runtime: &tokio::runtime::Runtime,
-    engine: Engine,
-    example: &str,
+/// A runtime whose threads go on while a script's waits.
+pub fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Runs code whose words act on `cluster`, where every question is answered with yes.
+pub fn on_cluster(
+    runtime: &Runtime,
+    cluster: &Cluster,
+    cas: &[NamedCa],
+    code: &str,
+    limit: Duration,
 ) -> Result<Value, Diagnostic> {
-    let engine = Arc::new(engine);
-    let program = engine.compile("example", example)?;
+    let cancel = Cancel::new();
+    let world = World::new(WorldParts {
+        clusters: vec![cluster.clone()],
+        no_cluster: None,
+        cas: cas.to_vec(),
+        bridge: Bridge::new(runtime.handle().clone(), cancel.clone()),
+        port: Arc::new(Twinlike),
+        path_prefix: None,
+        clock: Arc::new(SystemClock),
+    });
+    let observer: Arc<dyn StepObserver> = Arc::new(Silent);
+    let limits = Limits {
+        wall: Some(limit),
+        ..Limits::default()
+    };
+    let modules = Modules::new(None);
+    let engine = Engine::new(&HostWords, world.into(), limits, cancel, &observer, modules);
+    let engine = Arc::new(engine.unwrap());
+    let program = engine.compile("example", code)?;
     runtime.block_on(engine.run(program, Value::Null))
 }
 

@@ -75,7 +75,7 @@ def judge(failure, by_servers):
 
 def summed(run):
     pairs = collections.defaultdict(lambda: {"ok": 0, "trust": 0, "other": 0})
-    domains, reasons = collections.Counter(), collections.Counter()
+    domains, reasons, others = collections.Counter(), collections.Counter(), []
     processes, failures = read(run)
     for counts in processes:
         for flow in counts["flows"]:
@@ -88,6 +88,9 @@ def summed(run):
         kind, why = judge(failure, by_servers)
         pairs[failure["from"], failure["to"], failure["connections"]][kind] += 1
         reasons[kind, why] += 1
+        if kind == "other":
+            others.append({key: failure[key] for key in ("at", "from", "to", "connections", "why")})
+    others.sort(key=lambda failure: failure["at"])
     total = {outcome: sum(pair[outcome] for pair in pairs.values()) for outcome in ("ok", "trust", "other")}
     return {
         "requests": sum(total.values()),
@@ -98,6 +101,7 @@ def summed(run):
         ],
         "known_as": domains,
         "reasons": [{"kind": kind, "why": why, "count": n} for (kind, why), n in reasons.most_common()],
+        "others": others,
     }
 
 
@@ -112,6 +116,8 @@ def main():
             print("  {from} -> {to}, {connections}: {ok} ok, {trust} trust, {other} other".format(**pair))
     for reason in total["reasons"]:
         print("  {count} x {kind}: {why}".format(**reason))
+    for failure in total["others"]:
+        print("  {when} {from} -> {to}, {connections}: {why}".format(when=time.ctime(failure["at"]), **failure))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use crate::engine::{WordDoc, did_you_mean};
+use crate::engine::{Failure, WordDoc, did_you_mean};
 
 /// What help is asked about, if `line` asks for help; empty for everything.
 pub(super) fn topic(line: &str) -> Option<&str> {
@@ -17,12 +17,26 @@ pub(super) fn topic(line: &str) -> Option<&str> {
     is_name.then_some(topic)
 }
 
-/// The help about a topic: all modules, a module, a word.
+/// The help about a topic: all modules, a module, a word; or that there is none.
 pub(super) fn text(words: &[WordDoc], topic: &str) -> String {
+    match about(words, topic) {
+        Ok(text) => text,
+        Err(failure) => match failure.hint {
+            Some(hint) => format!("{}; {hint}", failure.message),
+            None => failure.message,
+        },
+    }
+}
+
+/// The help about a topic.
+///
+/// # Errors
+/// `usage`: there is no such word or module.
+pub(in crate::cli) fn about(words: &[WordDoc], topic: &str) -> Result<String, Failure> {
     let words: Vec<&WordDoc> = words.iter().filter(|word| !word.doc.is_empty()).collect();
     let module = topic.trim_end_matches(':');
     let found: Vec<&WordDoc> = match topic {
-        "" => return overview(&words),
+        "" => return Ok(overview(&words)),
         _ => words
             .iter()
             .copied()
@@ -30,7 +44,7 @@ pub(super) fn text(words: &[WordDoc], topic: &str) -> String {
             .collect(),
     };
     if !found.is_empty() {
-        return list(&found);
+        return Ok(list(&found));
     }
     let found: Vec<String> = words
         .iter()
@@ -38,13 +52,16 @@ pub(super) fn text(words: &[WordDoc], topic: &str) -> String {
         .map(|word| format!("{}\n\n{}", word.signature(), word.doc))
         .collect();
     if !found.is_empty() {
-        return found.join("\n\n");
+        return Ok(found.join("\n\n"));
     }
     let paths: Vec<String> = words.iter().map(|word| word.path()).collect();
-    let near = did_you_mean(topic, paths.iter().map(String::as_str)).unwrap_or_default();
-    format!("there is no word `{topic}`; {near}")
-        .trim_end_matches("; ")
-        .to_owned()
+    let failure = Failure::usage(format!("there is no word `{topic}`"));
+    Err(
+        match did_you_mean(topic, paths.iter().map(String::as_str)) {
+            Some(near) => failure.hint(near),
+            None => failure,
+        },
+    )
 }
 
 fn overview(words: &[&WordDoc]) -> String {

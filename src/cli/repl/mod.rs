@@ -5,7 +5,7 @@
 //! the line; while something is evaluated it stops that, and the prompt comes back.
 
 mod editor;
-mod help;
+pub(super) mod help;
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _},

@@ -13,7 +13,7 @@ use crate::support::{Program, say, skip, turn};
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// A lab that is up; it is taken down when this is dropped.
-pub(super) struct Lab {
+pub struct Lab {
     name: String,
     /// None for one that stands beside another.
     _turn: Option<MutexGuard<'static, ()>>,
@@ -56,7 +56,7 @@ fn lacking() -> Option<&'static str> {
 impl Lab {
     /// One that is not up yet; `None`, and a visible line, where there can be no lab.
     #[track_caller]
-    pub(super) fn none() -> Option<Lab> {
+    pub fn none() -> Option<Lab> {
         if let Some(reason) = lacking() {
             skip(reason);
             return None;
@@ -89,7 +89,7 @@ impl Lab {
     }
 
     /// `tests/lab/lab ARGS`.
-    pub(super) fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(home().join("lab"));
         command
             .args(args)
@@ -100,7 +100,7 @@ impl Lab {
 
     /// One of the lab's own commands, which must succeed; what it printed.
     #[track_caller]
-    pub(super) fn script(&self, args: &[&str]) -> String {
+    pub fn script(&self, args: &[&str]) -> String {
         said(args, self.command(args).output().unwrap())
     }
 
@@ -197,7 +197,7 @@ impl Lab {
     }
 
     /// A file of the lab's state.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         out().join("run").join(&self.name).join(name)
     }
 

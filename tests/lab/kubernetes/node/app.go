@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -54,6 +55,14 @@ var (
 	self    = os.Getenv("WORKLOAD")
 )
 
+const (
+	// An application that is to end goes on serving until no other one has asked it for so long: each asks once a
+	// second.
+	quiet = 3 * time.Second
+	// It ends by then all the same: with its sidecar, within a pod's 30 seconds of grace.
+	drainLimit = 20 * time.Second
+)
+
 // say writes one line of the log: a word and a JSON value.
 func say(word string, value any) {
 	b, _ := json.Marshal(value)
@@ -71,14 +80,21 @@ func sayCounts(flows []*flow) {
 // runApp serves on PORT (8080) and asks every workload of TARGETS (NAMESPACE/NAME…) RATE times a
 // second over each kind of connection. Its log has a line of counts a second, and each failure.
 //
+// Told to end, it stops asking at once, and serving when nobody asks any more.
+//
 //	WORKLOAD   NAMESPACE/NAME of this one
 //	GATEWAY    ask through this host, with the path /NAMESPACE/NAME, instead of each workload's Service
 func runApp() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	m := http.NewServeMux()
+	var asked atomic.Int64
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		json.NewEncoder(w).Encode(answer{self, caller(r.Header.Get("X-Forwarded-Client-Cert"))})
+		who := caller(r.Header.Get("X-Forwarded-Client-Cert"))
+		if who != "" { // a probe comes without
+			asked.Store(time.Now().UnixNano())
+		}
+		json.NewEncoder(w).Encode(answer{self, who})
 	})
 	port := os.Getenv("PORT")
 	if port == "" {
@@ -109,7 +125,12 @@ func runApp() {
 	<-ctx.Done()
 	wg.Wait()
 	sayCounts(flows)
-	time.Sleep(3 * time.Second) // keep serving while callers learn that this endpoint goes
+	// Callers learn late that this endpoint goes: how late is the control plane's business, and the machine's.
+	end := time.Now().Add(drainLimit)
+	asked.Store(time.Now().UnixNano())
+	for time.Now().Before(end) && time.Since(time.Unix(0, asked.Load())) < quiet {
+		time.Sleep(100 * time.Millisecond)
+	}
 	c, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	s.Shutdown(c)

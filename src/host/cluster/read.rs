@@ -1,0 +1,189 @@
+//! Words that only read.
+
+use super::act;
+use crate::cluster::ClusterError;
+use crate::engine::kit::{self, Reply};
+#[allow(clippy::wildcard_imports)] // The macro expects all of it in scope.
+use rhai::plugin::*;
+use rhai::{Array, Map};
+
+/// Adds the words to the module `cluster`.
+pub(super) fn add_to(module: &mut rhai::Module) {
+    rhai::plugin::combine_with_exported_module!(module, "read", words);
+}
+
+#[export_module]
+mod words {
+    /// Whether the API server lets this user do something in the whole cluster (`kubectl auth can-i`).
+    ///
+    /// - `verb`: `get`, `list`, `create`, `patch`, `delete`, …
+    /// - `kind`: as kubectl takes it, with a subresource behind a slash: `pods/portforward`.
+    ///
+    /// Throws `cluster` if the server cannot be asked.
+    ///
+    /// ```rhai
+    /// assert(cluster::can("list", "nodes"), "the twin's user is its administrator");
+    /// ```
+    #[rhai_fn(name = "can", return_raw, volatile)]
+    pub fn can(ctx: NativeCallContext, verb: &str, kind: &str) -> Reply<bool> {
+        act::can(&ctx, verb, kind, None)
+    }
+
+    /// Whether the API server lets this user do something in a namespace (`kubectl auth can-i`).
+    ///
+    /// - `verb`: `get`, `list`, `create`, `patch`, `delete`, …
+    /// - `kind`: as kubectl takes it, with a subresource behind a slash: `pods/portforward`.
+    /// - `namespace`: where.
+    ///
+    /// Throws `cluster` if the server cannot be asked.
+    ///
+    /// ```rhai
+    /// assert(cluster::can("create", "pods/portforward", "shop"), "proxies can be read");
+    /// ```
+    #[rhai_fn(name = "can", return_raw, volatile)]
+    pub fn can_in(ctx: NativeCallContext, verb: &str, kind: &str, namespace: &str) -> Reply<bool> {
+        act::can(&ctx, verb, kind, Some(namespace))
+    }
+
+    /// The name of the context that this run acts on.
+    ///
+    /// Throws `usage` if the run was told no cluster.
+    ///
+    /// ```rhai
+    /// assert(cluster::context().starts_with("gke_"), cluster::context());
+    /// ```
+    #[rhai_fn(name = "context", return_raw)]
+    pub fn context_name(ctx: NativeCallContext) -> Reply<String> {
+        Ok(super::super::place(&ctx)?.1.context().to_owned())
+    }
+
+    /// A cluster-wide object, or `()` if there is none.
+    ///
+    /// - `kind`: as kubectl takes it.
+    /// - `name`: which object.
+    ///
+    /// Throws `script` if the server knows no such kind, `cluster` if it may not be read.
+    ///
+    /// ```rhai
+    /// assert(cluster::get("ns", "shop").metadata.labels["kubernetes.io/metadata.name"] == "shop", "there");
+    /// assert(cluster::get("ns", "nowhere") == (), "not there");
+    /// ```
+    #[rhai_fn(name = "get", return_raw, volatile)]
+    pub fn get(ctx: NativeCallContext, kind: &str, name: &str) -> Reply<Dynamic> {
+        act::get(&ctx, kind, None, name)
+    }
+
+    /// An object in a namespace, or `()` if there is none, or no such namespace.
+    ///
+    /// - `kind`: as kubectl takes it.
+    /// - `namespace`: where it is.
+    /// - `name`: which object.
+    ///
+    /// Throws `script` if the server knows no such kind, `cluster` if it may not be read.
+    ///
+    /// ```rhai
+    /// assert(cluster::get("deploy", "shop", "web").spec.replicas == 3, "as the scenario has it");
+    /// ```
+    #[rhai_fn(name = "get", return_raw, volatile)]
+    pub fn get_in(
+        ctx: NativeCallContext,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Reply<Dynamic> {
+        act::get(&ctx, kind, Some(namespace), name)
+    }
+
+    /// Whether the server knows a kind.
+    ///
+    /// - `kind`: as kubectl takes it.
+    ///
+    /// Throws `cluster` if the server cannot be asked.
+    ///
+    /// ```rhai
+    /// assert(cluster::has_kind("deployments.apps") && !cluster::has_kind("rockets.example.com"), "known");
+    /// ```
+    #[rhai_fn(return_raw, volatile)]
+    pub fn has_kind(ctx: NativeCallContext, kind: &str) -> Reply<bool> {
+        let (world, cluster) = super::super::place(&ctx)?;
+        world.wait(async {
+            match cluster.kind(kind).await {
+                Ok(_) => Ok(true),
+                Err(ClusterError::UnknownKind { .. }) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// All objects of a kind, of all namespaces.
+    ///
+    /// - `kind`: as kubectl takes it.
+    ///
+    /// Throws `script` if the server knows no such kind, `cluster` if they may not be read.
+    ///
+    /// ```rhai
+    /// let names = cluster::list("namespaces").map(|ns| ns.metadata.name);
+    /// assert("shop" in names && "pay" in names, names);
+    /// ```
+    #[rhai_fn(name = "list", return_raw, volatile)]
+    pub fn list(ctx: NativeCallContext, kind: &str) -> Reply<Array> {
+        act::list(&ctx, kind, Map::new())
+    }
+
+    /// The objects of a kind that match.
+    ///
+    /// - `kind`: as kubectl takes it.
+    /// - `options`: `namespace` (all); `labels` and `fields`: selectors as kubectl takes them.
+    ///
+    /// Throws `script` if the server knows no such kind, `cluster` if they may not be read or the
+    /// selector is none.
+    ///
+    /// ```rhai
+    /// let found = cluster::list("deploy", #{ namespace: "shop", fields: "metadata.name=web" });
+    /// assert(found.len() == 1 && found[0].kind == "Deployment", found.len());
+    /// ```
+    #[rhai_fn(name = "list", return_raw, volatile)]
+    pub fn list_with(ctx: NativeCallContext, kind: &str, options: Map) -> Reply<Array> {
+        act::list(&ctx, kind, options)
+    }
+
+    /// What a path of the API server answers (`kubectl get --raw`).
+    ///
+    /// - `path`: from the `/` on; its answer must be JSON.
+    ///
+    /// Throws `cluster` if the server has nothing there.
+    ///
+    /// ```rhai
+    /// assert(cluster::raw("/version").gitVersion.starts_with("v1."), "a version");
+    /// ```
+    #[rhai_fn(return_raw, volatile)]
+    pub fn raw(ctx: NativeCallContext, path: &str) -> Reply<Dynamic> {
+        let (world, cluster) = super::super::place(&ctx)?;
+        Ok(kit::to_dynamic(&world.wait(cluster.raw(path))?))
+    }
+
+    /// The address of the API server that this run acts on.
+    ///
+    /// Throws `usage` if the run was told no cluster.
+    ///
+    /// ```rhai
+    /// assert(cluster::server().starts_with("https://"), cluster::server());
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn server(ctx: NativeCallContext) -> Reply<String> {
+        Ok(super::super::place(&ctx)?.1.server().to_owned())
+    }
+
+    /// The version of the API server.
+    ///
+    /// Throws `cluster` if it cannot be asked.
+    ///
+    /// ```rhai
+    /// assert(cluster::version().starts_with("v1."), cluster::version());
+    /// ```
+    #[rhai_fn(return_raw, volatile)]
+    pub fn version(ctx: NativeCallContext) -> Reply<String> {
+        let (world, cluster) = super::super::place(&ctx)?;
+        Ok(world.wait(cluster.version())?.git_version)
+    }
+}
