@@ -175,10 +175,11 @@ impl Cluster {
             };
             attempt += 1;
             let wait = pause(attempt, &failure);
-            if !worth_retrying(&failure)
-                || attempt >= READ_ATTEMPTS
-                || start.elapsed() + wait > READ_BUDGET
-            {
+            // A process that was stopped for a while (SIGSTOP) finds the limit gone when it goes on, with the
+            // answer unread: the first time, that says nothing about the server.
+            let spent = start.elapsed() + wait > READ_BUDGET
+                && !(attempt == 1 && matches!(failure, Failure::Timeout));
+            if !worth_retrying(&failure) || attempt >= READ_ATTEMPTS || spent {
                 return Err(failure);
             }
             tracing::debug!(operation = call.operation, subject = ?call.subject, ?failure, attempt, "reading again");

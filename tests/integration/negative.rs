@@ -167,7 +167,7 @@ import "mesh/install" as install;
 
 fn main(p) {
     let m = mesh::connect();
-    let p = #{ namespaces: [], output_dir: "", fleet_id: "twin-project", timeout: 120, overlays: [],
+    let p = #{ namespaces: [], output_dir: "", fleet_id: "twin-project", timeout: 120, ready_delay: 0, overlays: [],
                ca_cert: "", ca_key: "", root_cert: "", cert_chain: "" };
     m.record_start();
     install::revision(m, p, "r1", "citadel");

@@ -25,6 +25,8 @@ TRUST = (
 )
 # Seconds between a server's and a caller's record of one connection; ports are used again later.
 SAME_CONNECTION = 10
+# How many failures are listed one by one, the last ones.
+LISTED = 100
 # Seconds after which Envoy has written what it logs (its flush interval is one).
 FLUSHED = 1.5
 
@@ -75,7 +77,7 @@ def judge(failure, by_servers):
 
 def summed(run):
     pairs = collections.defaultdict(lambda: {"ok": 0, "trust": 0, "other": 0})
-    domains, reasons, others = collections.Counter(), collections.Counter(), []
+    domains, reasons, listed = collections.Counter(), collections.Counter(), []
     processes, failures = read(run)
     for counts in processes:
         for flow in counts["flows"]:
@@ -88,9 +90,8 @@ def summed(run):
         kind, why = judge(failure, by_servers)
         pairs[failure["from"], failure["to"], failure["connections"]][kind] += 1
         reasons[kind, why] += 1
-        if kind == "other":
-            others.append({key: failure[key] for key in ("at", "from", "to", "connections", "why")})
-    others.sort(key=lambda failure: failure["at"])
+        listed.append({"at": failure["at"], "from": failure["from"], "to": failure["to"], "kind": kind, "why": why})
+    listed.sort(key=lambda failure: failure["at"])
     total = {outcome: sum(pair[outcome] for pair in pairs.values()) for outcome in ("ok", "trust", "other")}
     return {
         "requests": sum(total.values()),
@@ -101,7 +102,7 @@ def summed(run):
         ],
         "known_as": domains,
         "reasons": [{"kind": kind, "why": why, "count": n} for (kind, why), n in reasons.most_common()],
-        "others": others,
+        "failures": listed[-LISTED:],
     }
 
 
@@ -116,8 +117,9 @@ def main():
             print("  {from} -> {to}, {connections}: {ok} ok, {trust} trust, {other} other".format(**pair))
     for reason in total["reasons"]:
         print("  {count} x {kind}: {why}".format(**reason))
-    for failure in total["others"]:
-        print("  {when} {from} -> {to}, {connections}: {why}".format(when=time.ctime(failure["at"]), **failure))
+    for failure in total["failures"]:
+        when = time.strftime("%H:%M:%S", time.localtime(failure["at"]))
+        print("  {when} {kind}, {from} -> {to}: {why}".format(when=when, **failure))
 
 
 if __name__ == "__main__":

@@ -173,6 +173,10 @@ fn the_stock_scripts_move_a_real_mesh_without_a_failed_handshake() {
 
     let count = |what| between(&restarted, &end, what);
     let control = between(&start, &restarted, "other");
+    let failed = end.0["failures"].as_array().unwrap();
+    for failure in &failed[failed.len().saturating_sub(20)..] {
+        say(&format!("  {failure}"));
+    }
     say(&format!(
         "requests {} ok, {} failed for trust, {} failed otherwise ({control} by the same restarts without a change of CA); \
          verdicts of {} proxies at {} moments, all equal",

@@ -3,6 +3,8 @@
 //! Fields and wording of kubelet 1.34. Native sidecars (init containers with `restartPolicy: Always`) count
 //! among what must be ready.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::super::naming::{fnv64, mix};
@@ -20,6 +22,8 @@ pub struct Container {
     pub role: Role,
     /// Whether something must answer before it counts as started.
     pub startup_probe: bool,
+    /// Seconds from its start to its first readiness probe.
+    readiness_delay: u64,
     pub run: Run,
     pub ready: bool,
     pub started: bool,
@@ -89,6 +93,9 @@ impl PodState {
                     (true, true) => Role::Sidecar,
                 },
                 startup_probe: spec["startupProbe"].is_object(),
+                readiness_delay: spec["readinessProbe"]["initialDelaySeconds"]
+                    .as_u64()
+                    .unwrap_or(0),
                 run: Run::Waiting(reason, String::new()),
                 ready: false,
                 started: false,
@@ -103,6 +110,15 @@ impl PodState {
             started_at: now.to_owned(),
             sandbox: false,
         }
+    }
+
+    /// How long after its start the pod can be ready: when the first readiness probes of all its containers
+    /// were due, and not before `least`.
+    pub fn settles_in(&self, least: Duration) -> Duration {
+        let delays = self.containers.iter().map(|c| c.readiness_delay);
+        delays
+            .map(Duration::from_secs)
+            .fold(least, |longest, delay| longest.max(delay))
     }
 
     /// Starts a container.

@@ -20,7 +20,7 @@ use super::{NAME, Sight};
 
 /// Images and containers (init containers included).
 const START: Duration = Duration::from_secs(1);
-/// From running to the first readiness probe that can succeed; pause between probes; run time of a Job's pod.
+/// From running to the first readiness probe that can succeed, unless a container's probe waits longer; pause between probes; run time of a Job's pod.
 const SETTLE: Duration = Duration::from_secs(1);
 /// How long containers take to stop, if their grace period is not shorter.
 const STOP: Duration = Duration::from_millis(1500);
@@ -91,7 +91,7 @@ impl Worker {
         if fault::of(&self.pod) == Some(Fault::Crash) {
             return self.crash().await;
         }
-        self.pause(SETTLE).await?;
+        self.pause(self.state.settles_in(SETTLE)).await?;
         loop {
             self.become_ready().await?;
             if self.is_of_a_job() && self.complete().await? {
@@ -228,7 +228,7 @@ impl Worker {
             self.start(index).await;
         }
         self.write();
-        self.pause(SETTLE).await
+        self.pause(self.state.settles_in(SETTLE)).await
     }
 
     /// Ends the containers of a Job's pod. False if a classic sidecar keeps the pod running, as it does.

@@ -28,6 +28,11 @@ pub(super) fn proxy(context: &Context<'_>) -> Value {
         "securityContext": {"runAsGroup": 1337, "runAsUser": 1337},
         "volumeMounts": mounts(context),
     });
+    // Istio's default is 0, which is not stored.
+    let delay = &context.injector.values["global"]["proxy"]["readinessInitialDelaySeconds"];
+    if delay.as_u64().is_some_and(|seconds| seconds > 0) {
+        container["readinessProbe"]["initialDelaySeconds"] = delay.clone();
+    }
     if !gateway {
         container["resources"] = resources();
         container["securityContext"] = json!({

@@ -122,6 +122,19 @@ fn a_ca_address_in_the_values_is_where_the_agent_sends_its_request() {
 }
 
 #[test]
+fn a_proxy_waits_before_it_is_ready_if_the_values_say_so() {
+    let delay = |values: Value| {
+        let mut injector = injector(true, MESH);
+        injector.values = values;
+        let pod = injector.inject("shop", &pod()).unwrap().unwrap();
+        container(&pod, "istio-proxy").unwrap()["readinessProbe"]["initialDelaySeconds"].clone()
+    };
+    let values = json!({"global": {"proxy": {"readinessInitialDelaySeconds": 5}}});
+    assert_eq!(delay(values), 5);
+    assert_eq!(delay(json!({"global": {}})), Value::Null);
+}
+
+#[test]
 fn a_gateways_container_is_filled_in_and_keeps_the_users_fields() {
     let mut gateway = pod();
     gateway["metadata"]["annotations"] = json!({"inject.istio.io/templates": "gateway"});
