@@ -118,7 +118,7 @@ impl PodState {
         let delays = self.containers.iter().map(|c| c.readiness_delay);
         delays
             .map(Duration::from_secs)
-            .fold(least, |longest, delay| longest.max(delay))
+            .fold(least, Ord::max)
     }
 
     /// Starts a container.
