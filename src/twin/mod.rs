@@ -19,7 +19,8 @@
 //! | a new root is told to the namespaces late, and reaches running proxies later | on the lab 1 to 13 s after istiod's restart, by its leader's lock; then the kubelet's lag |
 //!
 //! Not modelled, though real: connections that stay open through a change (the prober makes new ones only);
-//! a pod of a Mesh CA revision that is Ready a moment before it has the old root (seen for 1.5 s on a busy machine);
+//! a pod of a Mesh CA revision that is Ready a moment before it has the old root (seen for 1.5 s on a busy machine;
+//! the stock scripts install revisions whose proxies wait, `ready_delay`);
 //! the revision tag `default`, which `istioctl install` gives to the first revision that is installed where there
 //! is none; Mesh CA being down.
 

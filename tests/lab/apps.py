@@ -219,7 +219,15 @@ def gateway(workloads):
                 },
                 "spec": {
                     "serviceAccountName": GATEWAY,
-                    "containers": [{"name": "istio-proxy", "image": "auto", "ports": [{"containerPort": 8443}]}],
+                    "containers": [
+                        {
+                            "name": "istio-proxy",
+                            "image": "auto",
+                            "ports": [{"containerPort": 8443}],
+                            # kube-proxy learns late that it ends: until then connections still come.
+                            "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+                        }
+                    ],
                 },
             },
         },
