@@ -110,6 +110,14 @@ pub enum ClusterError {
         /// What is wrong with what.
         message: String,
     },
+    /// A word that means several kinds, where one is wanted.
+    #[error("`{name}` is not a kind but a category of kinds: {}", names(.kinds))]
+    Category {
+        /// The category.
+        name: String,
+        /// The kinds in it.
+        kinds: Vec<String>,
+    },
     /// Somebody else changed the object in between, or replaced it by another of the same name.
     #[error("{operation} of {subject} conflicts with another change: {message}")]
     Conflict {
@@ -325,6 +333,30 @@ pub enum ClusterError {
         /// Why: refused, no such host, a certificate, …
         reason: String,
     },
+    /// What is waited for cannot come any more.
+    #[error("waiting for `{wanted}` of {subject} is in vain: {reason}")]
+    WaitInVain {
+        /// The object, or the kind.
+        subject: Subject,
+        /// What was waited for.
+        wanted: String,
+        /// Why it cannot come.
+        reason: String,
+    },
+    /// What is waited for did not come in time.
+    #[error("{subject}: `{wanted}` did not come about within {after:?}: {last}{}", because(.blocked.as_deref()))]
+    WaitTimeout {
+        /// The object, or the kind.
+        subject: Subject,
+        /// What was waited for.
+        wanted: String,
+        /// How long was waited.
+        after: Duration,
+        /// How things were at last.
+        last: String,
+        /// What stands in the way, if something was found.
+        blocked: Option<Box<Blocked>>,
+    },
 }
 
 impl ClusterError {
@@ -332,7 +364,10 @@ impl ClusterError {
     /// `script`, `usage` or `interrupted`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::BadRequest { .. } | Self::Namespace { .. } | Self::UnknownKind { .. } => "script",
+            Self::BadRequest { .. }
+            | Self::Category { .. }
+            | Self::Namespace { .. }
+            | Self::UnknownKind { .. } => "script",
             Self::NoContext { .. } | Self::NoCurrentContext { .. } => "usage",
             Self::Credentials { .. }
             | Self::Kubeconfig { .. }
@@ -347,6 +382,7 @@ impl ClusterError {
     /// The next step for whoever reads it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Category { .. } => Some("name one kind at a time".into()),
             Self::Conflict { .. } => Some("read the object again and repeat the change".into()),
             Self::Credentials { .. } | Self::Unauthorized { .. } => {
                 Some("log in again, or give another context with --context".into())
@@ -373,7 +409,7 @@ impl ClusterError {
             }
             Self::Refused(refusal) => Some(refusal.hint.clone()).filter(|h| !h.is_empty()),
             Self::RolloutBlocked { blocked, .. } => blocked.hint(),
-            Self::RolloutTimeout { blocked, .. } => match blocked {
+            Self::RolloutTimeout { blocked, .. } | Self::WaitTimeout { blocked, .. } => match blocked {
                 Some(blocked) => blocked.hint(),
                 None => Some("it may be slow: run again to go on waiting".into()),
             },
@@ -403,7 +439,8 @@ impl ClusterError {
             | Self::RolloutTimeout { .. }
             | Self::StillThere { .. }
             | Self::Timeout { .. }
-            | Self::Unreachable { .. } => true,
+            | Self::Unreachable { .. }
+            | Self::WaitTimeout { .. } => true,
             Self::Server { code, .. } => *code == 429 || *code >= 500,
             Self::Forward { cause, .. } => cause.retryable(),
             _ => false,
@@ -425,7 +462,9 @@ impl ClusterError {
             | Self::RolloutTimeout { subject, .. }
             | Self::Server { subject, .. }
             | Self::StillThere { subject, .. }
-            | Self::Timeout { subject, .. } => Some(subject.key()),
+            | Self::Timeout { subject, .. }
+            | Self::WaitInVain { subject, .. }
+            | Self::WaitTimeout { subject, .. } => Some(subject.key()),
             Self::Forbidden(f) => {
                 let parts = [Some(&f.resource), f.namespace.as_ref(), f.name.as_ref()];
                 let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
