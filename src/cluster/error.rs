@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connect::Obstacle;
 use super::door::Refusal;
 use super::forward::ForwardError;
 use super::rollout::Blocked;
@@ -135,6 +136,8 @@ pub enum ClusterError {
         context: String,
         /// Why.
         reason: String,
+        /// The way out, if there is another than to log in again.
+        hint: Option<String>,
     },
     /// The server's answer is not what its API promises.
     #[error("{operation} of {subject}: the API server's answer cannot be read: {reason}")]
@@ -203,6 +206,16 @@ pub enum ClusterError {
     Namespace {
         /// Which.
         message: String,
+    },
+    /// The connection to the server does not come about.
+    #[error("the API server of context `{context}` cannot be reached at {server}: {obstacle}")]
+    NoConnection {
+        /// The context.
+        context: String,
+        /// The API server's address.
+        server: String,
+        /// What stands in the way.
+        obstacle: Box<Obstacle>,
     },
     /// The kubeconfig has no context of that name.
     #[error("kubeconfig `{path}` has no context `{context}`; it has {}", names(.known))]
@@ -371,6 +384,7 @@ impl ClusterError {
             Self::NoContext { .. } | Self::NoCurrentContext { .. } => "usage",
             Self::Credentials { .. }
             | Self::Kubeconfig { .. }
+            | Self::NoConnection { .. }
             | Self::NoKubeconfig { .. }
             | Self::Unreachable { .. } => "environment",
             Self::Interrupted { .. } => "interrupted",
@@ -384,6 +398,7 @@ impl ClusterError {
         match self {
             Self::Category { .. } => Some("name one kind at a time".into()),
             Self::Conflict { .. } => Some("read the object again and repeat the change".into()),
+            Self::Credentials { hint: Some(hint), .. } => Some(hint.clone()),
             Self::Credentials { .. } | Self::Unauthorized { .. } => {
                 Some("log in again, or give another context with --context".into())
             }
@@ -400,6 +415,12 @@ impl ClusterError {
             Self::Interrupted { .. } | Self::OutcomeUnknown { .. } => {
                 Some("run again: what is done already is not repeated".into())
             }
+            Self::Kubeconfig { .. } => {
+                Some("correct it, or give another file with --kubeconfig".into())
+            }
+            Self::NoConnection {
+                server, obstacle, ..
+            } => Some(obstacle.hint(server)),
             Self::NoContext { context, known, .. } => nearest(context, known)
                 .map(|n| format!("did you mean `{n}`?"))
                 .or_else(|| Some("give one of them with --context".into())),
@@ -443,6 +464,7 @@ impl ClusterError {
             | Self::WaitTimeout { .. } => true,
             Self::Server { code, .. } => *code == 429 || *code >= 500,
             Self::Forward { cause, .. } => cause.retryable(),
+            Self::NoConnection { obstacle, .. } => obstacle.retryable(),
             _ => false,
         }
     }

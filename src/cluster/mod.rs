@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `connect` | kubeconfig, context, HTTP client |
+//! | `connect` | kubeconfig, context, credentials, proxy, HTTP client |
 //! | `call` | one request, and which may be repeated |
 //! | `discovery`, `kind` | what the server serves, and by which names |
 //! | `object`, `merge` | objects as shared handles; merge patches |
@@ -55,7 +55,7 @@ use std::sync::{Arc, RwLock};
 
 pub use access::{Access, Rules, Wish};
 pub use condition::Condition;
-pub use connect::Target;
+pub use connect::{Obstacle, Target};
 pub use door::{Mutation, Outcome, Policy, PolicyError, Refusal, Verb, Written};
 pub use error::{ClusterError, Forbidden, Subject};
 pub use events::Happening;
@@ -84,6 +84,8 @@ struct Shared {
     namespace: String,
     kubeconfig: Option<PathBuf>,
     user_agent: String,
+    /// What its user should know of the connection.
+    cautions: Vec<String>,
     /// What the server serves, once it was asked.
     catalog: tokio::sync::Mutex<Option<Arc<kind::Catalog>>>,
     policy: RwLock<Option<Arc<dyn Policy>>>,
@@ -97,6 +99,7 @@ impl Cluster {
         namespace: String,
         kubeconfig: Option<PathBuf>,
         user_agent: String,
+        cautions: Vec<String>,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -106,10 +109,17 @@ impl Cluster {
                 namespace,
                 kubeconfig,
                 user_agent,
+                cautions,
                 catalog: tokio::sync::Mutex::default(),
                 policy: RwLock::default(),
             }),
         }
+    }
+
+    /// What its user should know of the connection, one sentence each: that the server's certificate
+    /// is not checked.
+    pub fn cautions(&self) -> &[String] {
+        &self.shared.cautions
     }
 
     /// The name of its context; `in-cluster` if there is no kubeconfig.

@@ -1,10 +1,8 @@
 //! Reading: one object, a path, what the server is.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 
-use super::call::{Call, Failure, worth_retrying};
+use super::call::{Call, Failure};
 use super::error::Subject;
 use super::{Cluster, ClusterError, Kind, Object};
 
@@ -131,30 +129,6 @@ impl Cluster {
                 subject: call.subject,
             }),
             result => result.map_err(|failure| self.error(&call, failure)),
-        }
-    }
-
-    /// Asks for the version, to learn whether the server is there and takes our credentials.
-    ///
-    /// # Errors
-    /// Those of a server that is not there, or does not take them; any other answer will do.
-    pub(super) async fn greet(&self) -> Result<(), ClusterError> {
-        let call = Call {
-            timeout: Duration::from_secs(15),
-            ..version_call()
-        };
-        // A wrong address should be told soon: once more at most, and only if the first attempt
-        // failed fast.
-        let start = Instant::now();
-        let mut answer = self.once(&call).await;
-        if answer.as_ref().is_err_and(worth_retrying) && start.elapsed() < Duration::from_secs(3) {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            answer = self.once(&call).await;
-        }
-        match answer {
-            Err(Failure::Status(s)) if s.code != 401 && s.code < 500 => Ok(()),
-            Err(failure) => Err(self.error(&call, failure)),
-            Ok(_) => Ok(()),
         }
     }
 }
