@@ -113,7 +113,12 @@ impl Cluster {
             let subject = main.subject(namespace, name);
             (json!({ "resourceAttributes": attributes }), subject)
         };
-        let answer = self.review("selfsubjectaccessreviews", "SelfSubjectAccessReview", subject, spec);
+        let answer = self.review(
+            "selfsubjectaccessreviews",
+            "SelfSubjectAccessReview",
+            subject,
+            spec,
+        );
         let answer = answer.await?;
         let text = |pointer: &str| {
             let text = answer.pointer(pointer).and_then(Value::as_str);
@@ -153,7 +158,12 @@ impl Cluster {
     pub async fn rules(&self, namespace: &str) -> Result<Rules, ClusterError> {
         let subject = Subject::new("access rules", Some(namespace), None);
         let spec = json!({ "namespace": namespace });
-        let answer = self.review("selfsubjectrulesreviews", "SelfSubjectRulesReview", subject, spec);
+        let answer = self.review(
+            "selfsubjectrulesreviews",
+            "SelfSubjectRulesReview",
+            subject,
+            spec,
+        );
         let answer = answer.await?;
         let list = |key: &str| {
             let list = answer["status"][key].as_array();
@@ -181,7 +191,9 @@ impl Cluster {
         let kind = match (self.kind(main).await, sub) {
             (Ok(kind), _) => kind,
             // `v1/Pod` is a kind too.
-            (Err(ClusterError::UnknownKind { .. }), Some(_)) => return Ok((self.kind(name).await?, None)),
+            (Err(ClusterError::UnknownKind { .. }), Some(_)) => {
+                return Ok((self.kind(name).await?, None));
+            }
             (Err(error), _) => return Err(error),
         };
         if let Some(sub) = sub {

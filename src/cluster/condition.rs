@@ -63,7 +63,9 @@ impl Condition {
         } else if let Some(rest) = trimmed.strip_prefix("condition=") {
             let (kind, status) = rest.split_once('=').unwrap_or((rest, "True"));
             if kind.is_empty() || status.is_empty() {
-                return Err(wrong("write `condition=NAME` or `condition=NAME=STATUS`".into()));
+                return Err(wrong(
+                    "write `condition=NAME` or `condition=NAME=STATUS`".into(),
+                ));
             }
             if !["true", "false", "unknown"].contains(&status.to_lowercase().as_str()) {
                 return Err(wrong(format!(
@@ -92,7 +94,9 @@ impl Condition {
                     let value = value.map(|v| v.trim().trim_matches(['"', '\'']));
                     let value = value.filter(|v| !v.is_empty());
                     Some(value.map(str::to_owned).ok_or_else(|| {
-                        wrong(format!("`={{value}}` is expected behind the path, not `{rest}`"))
+                        wrong(format!(
+                            "`={{value}}` is expected behind the path, not `{rest}`"
+                        ))
                     })?)
                 }
             };
@@ -118,13 +122,14 @@ impl Condition {
             Goal::Delete if object.is_deleting() => {
                 Standing::NotYet(match object.finalizers().as_slice() {
                     [] => "it is being deleted".to_owned(),
-                    held => format!("it is being deleted, held by finalizers `{}`", held.join("`, `")),
+                    held => format!(
+                        "it is being deleted, held by finalizers `{}`",
+                        held.join("`, `")
+                    ),
                 })
             }
             Goal::Delete => Standing::NotYet("nobody has deleted it".to_owned()),
-            Goal::Condition { kind: name, status } => {
-                of_condition(kind, object, name, status)
-            }
+            Goal::Condition { kind: name, status } => of_condition(kind, object, name, status),
             Goal::Path { path, value } => of_path(kind, object, path, value.as_deref())?,
         })
     }
@@ -166,7 +171,10 @@ fn of_condition(kind: &Kind, object: &Object, name: &str, wanted: &str) -> Stand
     };
     let mut last = format!("`{}` is {}", text(found, "type"), text(found, "status"));
     let (reason, message) = (text(found, "reason"), text(found, "message"));
-    let why: Vec<String> = [reason, message].into_iter().filter(|t| !t.is_empty()).collect();
+    let why: Vec<String> = [reason, message]
+        .into_iter()
+        .filter(|t| !t.is_empty())
+        .collect();
     if !why.is_empty() {
         last = format!("{last} ({})", why.join(": "));
     }
@@ -316,7 +324,9 @@ fn of_path(
     let found = match values.first() {
         None => None,
         Some(value) => Some(scalar(value).ok_or_else(|| ClusterError::BadRequest {
-            message: format!("`{path}` leads to a map or a list in {object}; a single value is waited for"),
+            message: format!(
+                "`{path}` leads to a map or a list in {object}; a single value is waited for"
+            ),
         })?),
     };
     if found.as_deref() == Some(wanted) {

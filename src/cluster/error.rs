@@ -398,7 +398,9 @@ impl ClusterError {
         match self {
             Self::Category { .. } => Some("name one kind at a time".into()),
             Self::Conflict { .. } => Some("read the object again and repeat the change".into()),
-            Self::Credentials { hint: Some(hint), .. } => Some(hint.clone()),
+            Self::Credentials {
+                hint: Some(hint), ..
+            } => Some(hint.clone()),
             Self::Credentials { .. } | Self::Unauthorized { .. } => {
                 Some("log in again, or give another context with --context".into())
             }
@@ -430,10 +432,12 @@ impl ClusterError {
             }
             Self::Refused(refusal) => Some(refusal.hint.clone()).filter(|h| !h.is_empty()),
             Self::RolloutBlocked { blocked, .. } => blocked.hint(),
-            Self::RolloutTimeout { blocked, .. } | Self::WaitTimeout { blocked, .. } => match blocked {
-                Some(blocked) => blocked.hint(),
-                None => Some("it may be slow: run again to go on waiting".into()),
-            },
+            Self::RolloutTimeout { blocked, .. } | Self::WaitTimeout { blocked, .. } => {
+                match blocked {
+                    Some(blocked) => blocked.hint(),
+                    None => Some("it may be slow: run again to go on waiting".into()),
+                }
+            }
             Self::StillThere { finalizers, .. } if !finalizers.is_empty() => {
                 Some("whoever set the finalizers must remove them".into())
             }

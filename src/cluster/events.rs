@@ -67,7 +67,9 @@ impl Cluster {
             version.rsplit_once('/').map_or("", |(g, _)| g).to_owned()
         };
         // Two kinds of one name, such as those of two groups, are told apart.
-        found.retain(|e| e.text("/involvedObject/apiVersion").is_empty() || group(e) == kind.group());
+        found.retain(|e| {
+            e.text("/involvedObject/apiVersion").is_empty() || group(e) == kind.group()
+        });
         let mut told: Vec<Happening> = found.iter().map(happening).collect();
         told.sort_by(|a, b| instant(&a.last_seen).cmp(&instant(&b.last_seen)));
         Ok(told)

@@ -56,8 +56,8 @@ impl Filter {
         let mut rest = text.trim();
         while !rest.is_empty() {
             let negated = rest.strip_prefix('!');
-            let (path, after) =
-                FieldPath::parse_first(negated.unwrap_or(rest)).map_err(|e| wrong(e.to_string()))?;
+            let (path, after) = FieldPath::parse_first(negated.unwrap_or(rest))
+                .map_err(|e| wrong(e.to_string()))?;
             let after = after.trim_start();
             let (test, after) = if negated.is_some() {
                 (Test::Absent, after)
@@ -197,7 +197,9 @@ fn test(text: &str) -> Result<(Test, &str), String> {
     ] {
         if let Some(rest) = text.strip_prefix(sign) {
             let (value, rest) = value(rest, &[','])?;
-            let number = value.parse().map_err(|_| format!("`{value}` is no number"))?;
+            let number = value
+                .parse()
+                .map_err(|_| format!("`{value}` is no number"))?;
             return Ok((Test::Compared(comparison, number), rest));
         }
     }
@@ -332,7 +334,8 @@ mod tests {
             let error = Filter::parse(text).unwrap_err().to_string();
             assert_eq!(error, format!("`{text}` selects nothing: {reason}"));
         }
-        let object = json!({"kind": "Pod", "metadata": {"name": "a"}, "status": {"phase": "Running"}});
+        let object =
+            json!({"kind": "Pod", "metadata": {"name": "a"}, "status": {"phase": "Running"}});
         let error = Filter::parse(".status.phase>1").unwrap().matches(&object);
         assert_eq!(
             error.unwrap_err().to_string(),

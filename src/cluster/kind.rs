@@ -225,7 +225,12 @@ impl Catalog {
     /// The error for a name that [`Self::find`] did not find.
     pub(super) fn unknown(&self, name: &str) -> ClusterError {
         let in_category = |k: &&Kind| k.0.categories.iter().any(|c| c == name.trim());
-        let kinds: Vec<String> = self.kinds.iter().filter(in_category).map(Kind::resource).collect();
+        let kinds: Vec<String> = self
+            .kinds
+            .iter()
+            .filter(in_category)
+            .map(Kind::resource)
+            .collect();
         if !kinds.is_empty() {
             return ClusterError::Category {
                 name: name.to_owned(),

@@ -239,8 +239,8 @@ impl Cluster {
 
 /// The query, slim if nothing but metadata is looked at.
 fn lean<'a>(query: &Query, mut paths: impl Iterator<Item = &'a FieldPath>) -> Query {
-    let metadata = paths.all(FieldPath::is_metadata)
-        && query.filter.paths().all(FieldPath::is_metadata);
+    let metadata =
+        paths.all(FieldPath::is_metadata) && query.filter.paths().all(FieldPath::is_metadata);
     Query {
         slim: query.slim || metadata,
         ..query.clone()
@@ -349,7 +349,9 @@ impl Collect for Groups<'_> {
         }
         for value in values.into_iter().filter(|v| !v.is_null()) {
             count(scalar(value).ok_or_else(|| ClusterError::BadRequest {
-                message: format!("`{path}` leads to a map or a list, by which nothing can be grouped"),
+                message: format!(
+                    "`{path}` leads to a map or a list, by which nothing can be grouped"
+                ),
             })?);
         }
         Ok(())

@@ -42,7 +42,11 @@ pub struct PathError {
 
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is no path into an object: {}", self.text, self.reason)
+        write!(
+            f,
+            "`{}` is no path into an object: {}",
+            self.text, self.reason
+        )
     }
 }
 
@@ -183,7 +187,13 @@ impl Step {
 /// A label's name has dots and a slash: unquoted, it would be read as several fields, and found
 /// nowhere.
 fn split_key(steps: &[Step]) -> Option<String> {
-    let [Step::Field(meta), Step::Field(map), Step::Field(first), rest @ ..] = steps else {
+    let [
+        Step::Field(meta),
+        Step::Field(map),
+        Step::Field(first),
+        rest @ ..,
+    ] = steps
+    else {
         return None;
     };
     if meta != "metadata" || !matches!(map.as_str(), "labels" | "annotations") || rest.is_empty() {
@@ -271,7 +281,9 @@ impl Parser<'_> {
             match inside {
                 "*" => Step::All,
                 number => Step::At(number.parse().map_err(|_| {
-                    format!("`[{number}]` is none of `[0]`, `[*]`, `['name']`, `[?(@.type==\"Ready\")]`")
+                    format!(
+                        "`[{number}]` is none of `[0]`, `[*]`, `['name']`, `[?(@.type==\"Ready\")]`"
+                    )
                 })?),
             }
         };
@@ -402,7 +414,10 @@ mod tests {
     fn what_is_no_path_is_refused_with_the_reason() {
         for (text, reason) in [
             ("", "it begins with `.`, as in `.metadata.name`"),
-            ("metadata.name", "it begins with `.`, as in `.metadata.name`"),
+            (
+                "metadata.name",
+                "it begins with `.`, as in `.metadata.name`",
+            ),
             (".a..b", "`..` is not known here"),
             (".a.", "a `.` without a name after it"),
             (".a[", "`[` without `]`"),

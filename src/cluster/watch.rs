@@ -98,7 +98,9 @@ pub struct Watch {
 
 enum State {
     /// It has to be listed; whether what is there is told.
-    List { tell: bool },
+    List {
+        tell: bool,
+    },
     /// It has to be asked for.
     Ask,
     Open(Stream),
@@ -171,7 +173,9 @@ impl Watch {
                             self.state = State::Ask;
                             self.well();
                         }
-                        Ok(Err(error)) if error.retryable() => self.wait(error, None, deadline).await,
+                        Ok(Err(error)) if error.retryable() => {
+                            self.wait(error, None, deadline).await
+                        }
                         Ok(Err(error)) => return Err(error),
                         Err(_) => {}
                     }
@@ -270,7 +274,10 @@ impl Watch {
                 let error = ClusterError::Server {
                     operation: "watch",
                     subject: self.kind.subject(self.query.namespace.as_deref(), None),
-                    code: object.int("/code").and_then(|c| c.try_into().ok()).unwrap_or(500),
+                    code: object
+                        .int("/code")
+                        .and_then(|c| c.try_into().ok())
+                        .unwrap_or(500),
                     message: object.text("/message").to_owned(),
                 };
                 self.wait(error, None, deadline).await;
@@ -367,7 +374,8 @@ impl Stream {
                 return serde_json::from_slice(&line).ok();
             }
             searched = self.buffer.len();
-            self.buffer.extend_from_slice(&self.chunks.next().await?.ok()?);
+            self.buffer
+                .extend_from_slice(&self.chunks.next().await?.ok()?);
         }
     }
 }

@@ -65,7 +65,10 @@ pub(super) async fn choose(target: &Target) -> Result<Chosen, ClusterError> {
         .await
         .map_err(|e| wrong(told(&e)))?;
     if config.cluster_url.host().is_none() || config.cluster_url.scheme().is_none() {
-        let reason = format!("`{}` is no address of a server: it begins with `https://`", config.cluster_url);
+        let reason = format!(
+            "`{}` is no address of a server: it begins with `https://`",
+            config.cluster_url
+        );
         return Err(wrong(reason));
     }
     material(&config.auth_info).map_err(wrong)?;
@@ -215,11 +218,17 @@ fn references(kubeconfig: &Kubeconfig, context: &str) -> Result<Option<String>, 
 /// Checks the files and the data of a user, which `kube` reads only when it makes the client.
 fn material(user: &AuthInfo) -> Result<(), String> {
     let data = [
-        ("client-certificate", user.client_certificate.as_ref(), user.client_certificate_data.clone()),
+        (
+            "client-certificate",
+            user.client_certificate.as_ref(),
+            user.client_certificate_data.clone(),
+        ),
         (
             "client-key",
             user.client_key.as_ref(),
-            user.client_key_data.as_ref().map(|k| secrecy::ExposeSecret::expose_secret(k).to_owned()),
+            user.client_key_data
+                .as_ref()
+                .map(|k| secrecy::ExposeSecret::expose_secret(k).to_owned()),
         ),
     ];
     for (name, path, data) in &data {
@@ -250,8 +259,12 @@ fn material(user: &AuthInfo) -> Result<(), String> {
 /// A user's certificate, PEM.
 pub(super) fn certificate(user: &AuthInfo) -> Option<Vec<u8>> {
     match (&user.client_certificate_data, &user.client_certificate) {
-        (Some(data), _) => base64::engine::general_purpose::STANDARD.decode(data.trim()).ok(),
-        (None, Some(path)) => files::read_text(Path::new(path)).ok().map(String::into_bytes),
+        (Some(data), _) => base64::engine::general_purpose::STANDARD
+            .decode(data.trim())
+            .ok(),
+        (None, Some(path)) => files::read_text(Path::new(path))
+            .ok()
+            .map(String::into_bytes),
         (None, None) => None,
     }
 }
@@ -265,7 +278,9 @@ pub(super) fn end_of_validity(pem: &[u8]) -> Option<jiff::Timestamp> {
     let (_, rest) = text.split_once("-----BEGIN CERTIFICATE-----")?;
     let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
     let body: String = body.split_whitespace().collect();
-    let der = base64::engine::general_purpose::STANDARD.decode(body).ok()?;
+    let der = base64::engine::general_purpose::STANDARD
+        .decode(body)
+        .ok()?;
     let (_, certificate, _) = element(&der)?;
     let (_, mut rest, _) = element(certificate)?;
     // version [0], if it is there; serialNumber, signature, issuer
@@ -289,7 +304,12 @@ pub(super) fn end_of_validity(pem: &[u8]) -> Option<jiff::Timestamp> {
     let part = |from: usize, to: usize| whole.get(from..to);
     format!(
         "{}-{}-{}T{}:{}:{}Z",
-        part(0, 4)?, part(4, 6)?, part(6, 8)?, part(8, 10)?, part(10, 12)?, part(12, 14)?,
+        part(0, 4)?,
+        part(4, 6)?,
+        part(6, 8)?,
+        part(8, 10)?,
+        part(10, 12)?,
+        part(12, 14)?,
     )
     .parse()
     .ok()

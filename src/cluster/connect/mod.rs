@@ -53,8 +53,8 @@ pub struct Target {
     pub impersonate: Option<String>,
     /// Act as a member of these groups too (`kubectl --as-group`); needs a user.
     pub impersonate_groups: Vec<String>,
-    /// How long a credential plugin may take; none means a minute.
-    pub plugin_limit: Option<Duration>,
+    /// How long a credential plugin, and the first answer of the server, may take; none means 60 s and 15 s.
+    pub patience: Option<Duration>,
 }
 
 /// How long a TCP connection may take to come about.
@@ -105,6 +105,7 @@ impl Cluster {
             context: context.clone(),
             server: server.clone(),
             certificate: kubeconfig::certificate(&config.auth_info),
+            patience: target.patience.unwrap_or(GREETING),
         };
         let mut cautions = Vec::new();
         if config.accept_invalid_certs {
@@ -127,7 +128,9 @@ impl Cluster {
         } else {
             target.user_agent.clone()
         };
-        let cluster = Self::assemble(client, context, server, namespace, path, user_agent, cautions);
+        let cluster = Self::assemble(
+            client, context, server, namespace, path, user_agent, cautions,
+        );
         cluster.greet(&way).await?;
         Ok(cluster)
     }
@@ -151,15 +154,20 @@ impl Cluster {
     }
 
     async fn knock(&self, way: &Way) -> Result<(), ClusterError> {
-        let call = Call::get("get", Subject::new("version", None, None), "/version".to_owned());
+        let call = Call::get(
+            "get",
+            Subject::new("version", None, None),
+            "/version".to_owned(),
+        );
         let request = Request::get(&call.path)
             .header(header::ACCEPT, call.accept)
             .header(header::USER_AGENT, &self.shared.user_agent)
             .body(Body::empty())
             .map_err(|e| way.blocked(Obstacle::Other(e.to_string())))?;
-        let sent = tokio::time::timeout(GREETING, self.shared.client.send(request)).await;
+        let sent = tokio::time::timeout(way.patience, self.shared.client.send(request)).await;
         let silent = |_| {
-            way.blocked(Obstacle::Silent(format!(" within {} s", GREETING.as_secs())))
+            let after = format!(" within {} s", way.patience.as_secs_f64());
+            way.blocked(Obstacle::Silent(after))
         };
         let response = sent.map_err(silent)?.map_err(|e| way.error(&e))?;
         let (parts, body) = response.into_parts();
@@ -197,6 +205,8 @@ struct Way {
     server: String,
     /// The client's certificate, if it has one.
     certificate: Option<Vec<u8>>,
+    /// How long the first answer may take.
+    patience: Duration,
 }
 
 impl Way {
@@ -221,7 +231,9 @@ impl Way {
             current = e.source();
         }
         let mut obstacle = Obstacle::of(error, &self.host, self.proxy.as_deref());
-        if let (Obstacle::ClientCertificate(reason), Some(expired)) = (&mut obstacle, self.expired()) {
+        if let (Obstacle::ClientCertificate(reason), Some(expired)) =
+            (&mut obstacle, self.expired())
+        {
             *reason = expired;
         }
         self.blocked(obstacle)
@@ -268,10 +280,7 @@ fn act_as(config: &mut Config, target: &Target) -> Result<(), ClusterError> {
 }
 
 /// The credential plugin, taken from the configuration and run for the first time.
-async fn plugin(
-    config: &mut Config,
-    target: &Target,
-) -> Result<Option<Arc<Plugin>>, PluginError> {
+async fn plugin(config: &mut Config, target: &Target) -> Result<Option<Arc<Plugin>>, PluginError> {
     let user = &mut config.auth_info;
     let exec = user.exec.take();
     // As client-go has it: what stands in the kubeconfig goes before what a plugin would say.
@@ -279,7 +288,7 @@ async fn plugin(
     let Some(exec) = exec.filter(|_| !known) else {
         return Ok(None);
     };
-    let plugin = Plugin::new(exec, target.plugin_limit);
+    let plugin = Plugin::new(exec, target.patience);
     let held = plugin.credentials(None).await?;
     if let Some((certificate, key)) = held.certificate {
         use base64::Engine as _;

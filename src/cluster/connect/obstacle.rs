@@ -82,7 +82,11 @@ impl Obstacle {
                 at_proxy = true;
                 found = tunnel(reason).or(found);
             } else if text == "dns error" {
-                let host = if at_proxy { proxy.unwrap_or(host) } else { host };
+                let host = if at_proxy {
+                    proxy.unwrap_or(host)
+                } else {
+                    host
+                };
                 found = Some(Self::NoSuchHost(host_of(host).to_owned()));
             } else if text.starts_with("SOCKS error") {
                 at_proxy = true;
@@ -144,7 +148,12 @@ impl Obstacle {
     pub(in super::super) fn retryable(&self) -> bool {
         matches!(
             self,
-            Self::NoRoute | Self::NoSuchHost(_) | Self::Other(_) | Self::Proxy { .. } | Self::Refused | Self::Silent(_)
+            Self::NoRoute
+                | Self::NoSuchHost(_)
+                | Self::Other(_)
+                | Self::Proxy { .. }
+                | Self::Refused
+                | Self::Silent(_)
         )
     }
 }
@@ -188,7 +197,9 @@ fn tls(error: &TlsError) -> Obstacle {
 
 /// `DnsName("a")` and `IpAddress(127.0.0.1)` as people write them.
 fn plain_name(name: &str) -> String {
-    let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    let inside = name
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
     inside.unwrap_or(name).trim_matches('"').to_owned()
 }
 

@@ -120,10 +120,15 @@ impl Plugin {
             let hint = format!("log in again as it says; {by_hand}");
             return Err(self.error(reason, hint));
         }
-        let garbled = |reason: String| self.error(format!("gave no credentials: {reason}"), &by_hand);
+        let garbled =
+            |reason: String| self.error(format!("gave no credentials: {reason}"), &by_hand);
         // JSON, or YAML as some write it. What it says is not repeated: it may be a secret.
-        let answer: Answer = serde_saphyr::from_str(&ended.stdout)
-            .map_err(|_| garbled(format!("{} bytes that are no ExecCredential", ended.stdout.len())))?;
+        let answer: Answer = serde_saphyr::from_str(&ended.stdout).map_err(|_| {
+            garbled(format!(
+                "{} bytes that are no ExecCredential",
+                ended.stdout.len()
+            ))
+        })?;
         if answer.kind.as_deref() != Some("ExecCredential") {
             return Err(garbled("what it prints is no ExecCredential".into()));
         }
@@ -141,12 +146,20 @@ impl Plugin {
         let certificate = match (status.client_certificate_data, status.client_key_data) {
             (Some(certificate), Some(key)) => Some((certificate, SecretString::from(key))),
             (None, None) => None,
-            _ => return Err(garbled("a certificate without its key, or a key without its certificate".into())),
+            _ => {
+                return Err(garbled(
+                    "a certificate without its key, or a key without its certificate".into(),
+                ));
+            }
         };
         if status.token.is_none() && certificate.is_none() {
-            return Err(garbled("its answer has neither a token nor a certificate".into()));
+            return Err(garbled(
+                "its answer has neither a token nor a certificate".into(),
+            ));
         }
-        let until = status.expiration_timestamp.map(|text| text.parse().map_err(|_| text));
+        let until = status
+            .expiration_timestamp
+            .map(|text| text.parse().map_err(|_| text));
         let until = until
             .transpose()
             .map_err(|text| garbled(format!("`{text}` is no time")))?;
@@ -165,8 +178,12 @@ impl Plugin {
 
     async fn output(&self) -> Result<Ended, PluginError> {
         if self.exec.interactive_mode == Some(ExecInteractiveMode::Always) {
-            let reason = "asks questions (`interactiveMode: Always`), and nobody can answer them here";
-            return Err(self.error(reason.into(), "log in with it first, or give another context with --context"));
+            let reason =
+                "asks questions (`interactiveMode: Always`), and nobody can answer them here";
+            return Err(self.error(
+                reason.into(),
+                "log in with it first, or give another context with --context",
+            ));
         }
         let mut spec = json!({"interactive": false});
         if self.exec.provide_cluster_info {
@@ -202,7 +219,11 @@ impl Plugin {
             .await;
         result.map_err(|error| match error {
             ProcessError::TimedOut { limit, .. } => {
-                let last = if said.is_empty() { String::new() } else { format!("; it said: {said}") };
+                let last = if said.is_empty() {
+                    String::new()
+                } else {
+                    format!("; it said: {said}")
+                };
                 self.error(
                     format!("did not end within {} s{last}", limit.as_secs_f64()),
                     format!("it may wait for a login: run `{}` by hand", self.line()),
@@ -220,7 +241,9 @@ impl Plugin {
                 "has no name: `exec.command` is missing in the kubeconfig".into(),
                 "name the program under `exec.command`",
             ),
-            error @ ProcessError::Output { .. } => self.error(format!("broke off: {error}"), "try again"),
+            error @ ProcessError::Output { .. } => {
+                self.error(format!("broke off: {error}"), "try again")
+            }
         })
     }
 
@@ -234,7 +257,11 @@ impl Plugin {
 
 /// The end of what a program said, in one line.
 fn last_lines(text: &str) -> Option<String> {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
     let last = lines[lines.len().saturating_sub(3)..].join(" / ");
     (!last.is_empty()).then(|| last.chars().take(400).collect())
 }
@@ -297,7 +324,9 @@ where
             }
             tracing::debug!("the token was refused; asking again with a new one");
             bear(&mut again, &new)?;
-            std::future::poll_fn(|cx| inner.poll_ready(cx)).await.map_err(Into::into)?;
+            std::future::poll_fn(|cx| inner.poll_ready(cx))
+                .await
+                .map_err(Into::into)?;
             inner.call(again).await.map_err(Into::into)
         })
     }

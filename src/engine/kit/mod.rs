@@ -66,7 +66,10 @@ pub fn world<T: Clone + Send + Sync + 'static>(engine: &Engine) -> Option<T> {
 pub fn call_in(ctx: &NativeCallContext, world: Dynamic, f: &FnPtr) -> Reply<Dynamic> {
     let tag = ctx.tag().and_then(|tag| tag.clone().try_cast::<Tag>());
     let Some(tag) = tag else {
-        let missing = format!("`{}` was called in an engine without its world", ctx.fn_name());
+        let missing = format!(
+            "`{}` was called in an engine without its world",
+            ctx.fn_name()
+        );
         return Err(fail(Failure::bug(missing)));
     };
     let calls = tag.calls;

@@ -114,7 +114,10 @@ mod words {
     pub fn contexts(ctx: NativeCallContext) -> Reply<Array> {
         super::place(&ctx)?;
         let world = World::of(&ctx)?;
-        let names = world.clusters().iter().map(|c| c.context().to_owned().into());
+        let names = world
+            .clusters()
+            .iter()
+            .map(|c| c.context().to_owned().into());
         Ok(names.collect())
     }
 

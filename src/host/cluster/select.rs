@@ -173,7 +173,13 @@ impl Which {
 
 fn list(ctx: &NativeCallContext, kind: &str, options: Map) -> Reply<Array> {
     const KNOWN: &[&str] = &[
-        "namespace", "labels", "fields", "where", "columns", "limit", "slim",
+        "namespace",
+        "labels",
+        "fields",
+        "where",
+        "columns",
+        "limit",
+        "slim",
     ];
     let (world, cluster) = place(ctx)?;
     let which: Which = kit::options("cluster::list", options, KNOWN)?;
@@ -227,7 +233,10 @@ fn names(ctx: &NativeCallContext, kind: &str, options: Map) -> Reply<Array> {
     let query = which.query().map_err(thrown)?;
     let columns = [
         ("name".to_owned(), path(".metadata.name").map_err(thrown)?),
-        ("namespace".to_owned(), path(".metadata.namespace").map_err(thrown)?),
+        (
+            "namespace".to_owned(),
+            path(".metadata.namespace").map_err(thrown)?,
+        ),
     ];
     let rows = world.wait(async {
         let kind = cluster.kind(kind).await?;

@@ -38,12 +38,7 @@ mod words {
     /// assert(cluster::wait("namespace", "nowhere", "delete") == (), "it is not there");
     /// ```
     #[rhai_fn(name = "wait", return_raw, volatile)]
-    pub fn wait(
-        ctx: NativeCallContext,
-        kind: &str,
-        name: &str,
-        condition: &str,
-    ) -> Reply<Dynamic> {
+    pub fn wait(ctx: NativeCallContext, kind: &str, name: &str, condition: &str) -> Reply<Dynamic> {
         super::wait(&ctx, kind, None, name, condition, Map::new())
     }
 
