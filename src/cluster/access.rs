@@ -105,7 +105,6 @@ impl Cluster {
                 "verb": wish.verb,
                 "resource": main.plural(),
                 "group": main.group(),
-                "version": main.version(),
                 "subresource": sub.unwrap_or(""),
                 "namespace": namespace.unwrap_or(""),
                 "name": name.unwrap_or(""),

@@ -84,9 +84,12 @@ impl Condition {
                         .into(),
                 ));
             }
-            // kubectl takes the quotes of a shell that were left there.
-            let path = path.trim_matches('\'');
-            let (path, rest) = FieldPath::parse_first(path).map_err(|e| wrong(e.to_string()))?;
+            // The quotes that a shell needs, and kubectl takes too.
+            let path = match path.strip_prefix('\'').and_then(|p| p.split_once("}'")) {
+                Some((path, rest)) => format!("{path}}}{rest}"),
+                None => path.to_owned(),
+            };
+            let (path, rest) = FieldPath::parse_first(&path).map_err(|e| wrong(e.to_string()))?;
             let value = match rest.trim_start() {
                 "" => None,
                 rest => {
@@ -361,4 +364,154 @@ fn not_yet(path: &FieldPath, found: Option<&str>) -> Standing {
         Some(found) => format!("`{path}` is `{found}`"),
         None => format!("`{path}` is not there"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind::tests::kind;
+    use super::*;
+    use serde_json::json;
+
+    fn standing(resource: &str, condition: &str, object: Value) -> Standing {
+        let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+        let kind = kind(group, "v1", "K", plural, &[], true);
+        let condition = Condition::parse(condition).unwrap_or_else(|e| panic!("{e}"));
+        condition.standing(&kind, &Object::new(object)).unwrap()
+    }
+
+    fn never(resource: &str, condition: &str, object: Value) -> String {
+        match standing(resource, condition, object) {
+            Standing::Never(reason) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn not_yet(resource: &str, condition: &str, object: Value) -> String {
+        match standing(resource, condition, object) {
+            Standing::NotYet(last) => last,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_condition_counts_for_the_generation_that_it_was_said_of() {
+        let object = |generation: i64, observed: i64, status: &str| {
+            json!({"metadata": {"generation": generation}, "status": {"observedGeneration": observed,
+                "conditions": [{"type": "Available", "status": status, "reason": "R", "message": "m"}]}})
+        };
+        let deploy = "deployments.apps";
+        let available = "condition=Available";
+        assert_eq!(
+            standing(deploy, available, object(2, 2, "True")),
+            Standing::Met
+        );
+        assert_eq!(
+            not_yet(deploy, available, object(3, 2, "True")),
+            "`Available` is True (R: m), but that is said of generation 2 and not yet of 3"
+        );
+        assert_eq!(
+            not_yet(deploy, available, object(2, 2, "False")),
+            "`Available` is False (R: m)"
+        );
+        let negated = "condition=available=false";
+        assert_eq!(
+            standing(deploy, negated, object(2, 2, "False")),
+            Standing::Met
+        );
+        assert_eq!(
+            not_yet(deploy, "condition=Progressing", object(2, 2, "True")),
+            "it has no condition `Progressing` yet"
+        );
+    }
+
+    #[test]
+    fn what_can_never_come_is_known() {
+        let job = |kind: &str| {
+            json!({"status": {"conditions": [{"type": kind, "status": "True", "reason": "BackoffLimitExceeded",
+                "message": "Job has reached the specified backoff limit"}]}})
+        };
+        assert_eq!(
+            never("jobs.batch", "condition=Complete", job("Failed")),
+            "the job has failed (BackoffLimitExceeded: Job has reached the specified backoff limit)"
+        );
+        assert_eq!(
+            never("jobs.batch", "condition=Failed", job("Complete")),
+            "the job is complete"
+        );
+        // Whether a job has not failed is a question like any other.
+        let open = "condition=Failed=false";
+        assert!(not_yet("jobs.batch", open, job("Complete")).contains("no condition `Failed`"));
+        let pod = |phase: &str| json!({"status": {"phase": phase, "conditions": [{"type": "Ready", "status": "False"}]}});
+        assert_eq!(
+            never("pods", "condition=Ready", pod("Failed")),
+            "the pod has ended (Failed)"
+        );
+        assert_eq!(
+            standing("pods", "condition=Ready=False", pod("Failed")),
+            Standing::Met
+        );
+        assert_eq!(
+            never("pods", ".status.phase=Pending", pod("Running")),
+            "the pod is past it: it is Running"
+        );
+        assert_eq!(
+            never("pods", ".status.phase=Running", pod("Succeeded")),
+            "the pod is past it: it is Succeeded"
+        );
+        assert_eq!(
+            never("pods", ".status.phase=Failed", pod("Succeeded")),
+            "the pod is past it: it is Succeeded"
+        );
+        assert_eq!(
+            not_yet("pods", ".status.phase=Succeeded", pod("Running")),
+            "`.status.phase` is `Running`"
+        );
+        assert_eq!(
+            never("statefulsets.apps", "condition=Available", json!({})),
+            "`statefulsets.apps` have no conditions"
+        );
+        let gated = json!({"spec": {"readinessGates": [{"conditionType": "example.com/lb"}]}});
+        assert!(not_yet("pods", "condition=example.com/lb", gated).contains("no condition"));
+        // Of custom resources nobody knows.
+        assert!(not_yet("widgets.example.com", "condition=Shiny", json!({})).contains("yet"));
+    }
+
+    #[test]
+    fn a_path_leads_to_one_value() {
+        let object = json!({"metadata": {"name": "a"}, "kind": "K", "spec": {"n": 3, "list": ["x", "y"], "map": {}, "no": null}});
+        let widget = "widgets.example.com";
+        for met in [
+            ".spec.n=3",
+            "jsonpath={.spec.n}=3",
+            "jsonpath='{.spec.n}'=3",
+            "{.spec.n}==3",
+            ".spec.list[0]=\"x\"",
+            ".spec.map",
+        ] {
+            assert_eq!(
+                standing(widget, met, object.clone()),
+                Standing::Met,
+                "{met}"
+            );
+        }
+        assert_eq!(
+            not_yet(widget, ".spec.no", object.clone()),
+            "`.spec.no` is not there"
+        );
+        let kind = kind("example.com", "v1", "K", "widgets", &[], true);
+        for (text, reason) in [
+            (
+                ".spec.list[*]=x",
+                "`.spec.list[*]` leads to 2 values in K a; one is waited for",
+            ),
+            (
+                ".spec.map=x",
+                "`.spec.map` leads to a map or a list in K a; a single value is waited for",
+            ),
+        ] {
+            let condition = Condition::parse(text).unwrap();
+            let error = condition.standing(&kind, &Object::new(object.clone()));
+            assert_eq!(error.unwrap_err().to_string(), reason);
+        }
+    }
 }

@@ -92,10 +92,7 @@ impl Obstacle {
                 at_proxy = true;
             }
             if found.is_none() {
-                found = e
-                    .downcast_ref::<TlsError>()
-                    .or_else(|| e.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref())
-                    .map(tls);
+                found = tls_error(e).map(tls);
             }
             if found.is_none() {
                 found = e.downcast_ref::<io::Error>().and_then(os);
@@ -155,6 +152,18 @@ impl Obstacle {
                 | Self::Refused
                 | Self::Silent(_)
         )
+    }
+}
+
+/// The TLS error that an error is, or that is wrapped in it: what an [`io::Error`] holds is not among its
+/// sources.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TlsError> {
+    let mut current = error;
+    loop {
+        if let Some(found) = current.downcast_ref() {
+            return Some(found);
+        }
+        current = current.downcast_ref::<io::Error>()?.get_ref()?;
     }
 }
 

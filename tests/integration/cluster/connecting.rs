@@ -204,7 +204,7 @@ async fn what_is_wrong_with_a_kubeconfig_is_said_with_its_place() {
             }),
         ),
         (
-            "`client-certificate`: cannot read `[DIR]/me.crt`: no such file or directory",
+            "`client-certificate`: [DIR]/me.crt: cannot read: no such file or directory",
             Box::new(|c| {
                 *c.user() = json!({"client-certificate": "me.crt", "client-key": "me.key"})
             }),
@@ -214,7 +214,7 @@ async fn what_is_wrong_with_a_kubeconfig_is_said_with_its_place() {
             Box::new(move |c| *c.user() = json!({"client-certificate-data": base64("x")})),
         ),
         (
-            "`tokenFile`: cannot read `[DIR]/token`: no such file or directory",
+            "`tokenFile`: [DIR]/token: cannot read: no such file or directory",
             Box::new(|c| *c.user() = json!({"tokenFile": "token"})),
         ),
     ];
