@@ -71,7 +71,7 @@ impl Cluster {
             e.text("/involvedObject/apiVersion").is_empty() || group(e) == kind.group()
         });
         let mut told: Vec<Happening> = found.iter().map(happening).collect();
-        told.sort_by(|a, b| instant(&a.last_seen).cmp(&instant(&b.last_seen)));
+        told.sort_by_key(|event| instant(&event.last_seen));
         Ok(told)
     }
 }

@@ -59,12 +59,12 @@ impl Filter {
             let (path, after) = FieldPath::parse_first(negated.unwrap_or(rest))
                 .map_err(|e| wrong(e.to_string()))?;
             let after = after.trim_start();
-            let (test, after) = if negated.is_some() {
+            let (demand, after) = if negated.is_some() {
                 (Test::Absent, after)
             } else {
-                test(after).map_err(&wrong)?
+                demand(after).map_err(&wrong)?
             };
-            requirements.push(Requirement { path, test });
+            requirements.push(Requirement { path, test: demand });
             let after = after.trim_start();
             rest = match after.strip_prefix(',') {
                 Some(next) if !next.trim().is_empty() => next.trim_start(),
@@ -185,7 +185,7 @@ impl fmt::Display for Filter {
 }
 
 /// What is asked of a path, and what comes after it.
-fn test(text: &str) -> Result<(Test, &str), String> {
+fn demand(text: &str) -> Result<(Test, &str), String> {
     if text.is_empty() || text.starts_with(',') {
         return Ok((Test::Present, text));
     }
@@ -221,12 +221,12 @@ fn test(text: &str) -> Result<(Test, &str), String> {
                 let (one, after) = value(rest, &[',', ')'])?;
                 values.push(one);
                 if let Some(after) = after.strip_prefix(')') {
-                    let test = if inside {
+                    let demand = if inside {
                         Test::In(values)
                     } else {
                         Test::NotIn(values)
                     };
-                    return Ok((test, after));
+                    return Ok((demand, after));
                 }
                 rest = after.strip_prefix(',').ok_or("`(` without `)`")?;
             }

@@ -166,7 +166,7 @@ impl Cluster {
             _ => PAGE,
         };
         let (mut token, mut restarts, mut paged) = (String::new(), 0, true);
-        let mut taken = 0;
+        let mut kept = 0;
         loop {
             let mut path = if paged {
                 format!("{base}?limit={page}{selection}")
@@ -189,7 +189,7 @@ impl Cluster {
                     return Ok(Err(None));
                 };
                 for item in items {
-                    if query.limit.is_some_and(|limit| taken >= limit) {
+                    if query.limit.is_some_and(|limit| kept >= limit) {
                         return Ok(Ok((String::new(), page.metadata.resource_version)));
                     }
                     // The page was read to its end, so each item is JSON.
@@ -200,7 +200,7 @@ impl Cluster {
                         Ok(true) => {}
                         Err(error) => return Ok(Err(Some(error))),
                     }
-                    taken += 1;
+                    kept += 1;
                     if let Err(error) = collector.take(item) {
                         return Ok(Err(Some(error)));
                     }
@@ -222,13 +222,13 @@ impl Cluster {
                     restarts += 1;
                     paged = restarts <= RESTARTS;
                     token.clear();
-                    taken = 0;
+                    kept = 0;
                     collector.clear();
                     continue;
                 }
                 Err(failure) => return Err(self.error(&call, failure)),
             };
-            let enough = query.limit.is_some_and(|limit| taken >= limit);
+            let enough = query.limit.is_some_and(|limit| kept >= limit);
             if next.is_empty() || enough {
                 return Ok(version);
             }

@@ -56,7 +56,7 @@ impl Cluster {
             Some(object) => Since::Version(object.resource_version().to_owned()),
             None => Since::Existing,
         };
-        if let Some(done) = one.look(first)? {
+        if let Seen::Over(done) = one.look(first)? {
             return Ok(done);
         }
         let query = Query {
@@ -75,14 +75,15 @@ impl Cluster {
                 Err(ClusterError::Forbidden(_)) => {
                     tokio::time::sleep_until(deadline.min(Instant::now() + LOOK)).await;
                     let object = read().await?;
-                    if Instant::now() >= deadline && one.look(object.clone())?.is_none() {
+                    let open = matches!(one.look(object.clone())?, Seen::Open);
+                    if open && Instant::now() >= deadline {
                         return Err(one.late(timeout).await);
                     }
                     object
                 }
                 Err(error) => return Err(error),
             };
-            if let Some(done) = one.look(object)? {
+            if let Seen::Over(done) = one.look(object)? {
                 return Ok(done);
             }
         }
@@ -183,6 +184,14 @@ impl Cluster {
     }
 }
 
+/// What a look at an object says of the wait for it.
+enum Seen {
+    /// It goes on.
+    Open,
+    /// It is over, with the object if it is still there.
+    Over(Option<Object>),
+}
+
 /// One object that is waited for.
 struct One<'a> {
     cluster: &'a Cluster,
@@ -197,14 +206,14 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    /// How things are with this object, or without it; the result of the wait if it is over.
-    fn look(&mut self, object: Option<Object>) -> Result<Option<Option<Object>>, ClusterError> {
+    /// How things are with this object, or without it.
+    fn look(&mut self, object: Option<Object>) -> Result<Seen, ClusterError> {
         let subject = self.kind.subject(self.namespace, Some(self.name));
         let gone = matches!(self.condition.goal(), Goal::Delete);
         let Some(object) = object else {
             return match self.condition.goal() {
-                Goal::Delete => Ok(Some(None)),
-                Goal::Create => Ok(None),
+                Goal::Delete => Ok(Seen::Over(None)),
+                Goal::Create => Ok(Seen::Open),
                 _ if self.uid.is_empty() => Err(ClusterError::NotFound { subject }),
                 _ => Err(self.in_vain("it was deleted")),
             };
@@ -214,16 +223,16 @@ impl One<'_> {
         }
         if self.uid != object.uid() {
             if gone {
-                return Ok(Some(None));
+                return Ok(Seen::Over(None));
             }
             return Err(self.in_vain("it was deleted, and another one has taken its name"));
         }
         match self.condition.standing(self.kind, &object)? {
-            Standing::Met => Ok(Some(Some(object))),
+            Standing::Met => Ok(Seen::Over(Some(object))),
             Standing::Never(reason) => Err(self.in_vain(&reason)),
             Standing::NotYet(last) => {
                 self.last = Some((object, last));
-                Ok(None)
+                Ok(Seen::Open)
             }
         }
     }

@@ -174,7 +174,7 @@ impl Watch {
                             self.well();
                         }
                         Ok(Err(error)) if error.retryable() => {
-                            self.wait(error, None, deadline).await
+                            self.wait(error, None, deadline).await;
                         }
                         Ok(Err(error)) => return Err(error),
                         Err(_) => {}

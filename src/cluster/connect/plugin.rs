@@ -213,7 +213,7 @@ impl Plugin {
             .run(|stream, line| {
                 if stream == crate::effect::process::Stream::Stderr {
                     tracing::info!(plugin = self.exec.command, "{line}");
-                    said = line.trim().to_owned();
+                    line.trim().clone_into(&mut said);
                 }
             })
             .await;

@@ -77,6 +77,9 @@ impl Config {
     }
 }
 
+/// What is done to a kubeconfig.
+type Change = Box<dyn Fn(&mut Config)>;
+
 /// The answer of a plugin with this token.
 fn credential(token: &str) -> String {
     format!(
@@ -177,7 +180,6 @@ async fn what_is_wrong_with_a_kubeconfig_is_said_with_its_place() {
     let context = Config::of(&place).value["current-context"].clone();
     let context = context.as_str().unwrap();
     let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-    type Change = Box<dyn Fn(&mut Config)>;
     let cases: Vec<(&str, Change)> = vec![
         (
             "there is no cluster `gone`; the file has `CONTEXT`",
@@ -284,7 +286,6 @@ async fn what_stands_between_us_and_the_server_is_told_apart() {
     let other = Authority::self_signed(&CaSpec::istio("other", Timestamp::now())).unwrap();
     let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     let (other, old_root) = (base64(&other.root().pem()), base64(&old_root));
-    type Change = Box<dyn Fn(&mut Config)>;
     let to = |address: String| -> Change {
         Box::new(move |c: &mut Config| c.cluster()["server"] = json!(address.clone()))
     };
