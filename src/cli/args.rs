@@ -149,12 +149,19 @@ pub struct ServeArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Where, and what is allowed")]
 pub struct SessionArgs {
-    /// A context of the kubeconfig. What mutates must be told; what only reads may use the current one.
+    /// A context of the kubeconfig. What mutates must be told; what only reads may use the current one. Of
+    /// several, words mean the first, and `cluster::on` the others.
     #[arg(long, value_name = "NAME")]
     pub context: Vec<String>,
     /// The kubeconfig; else $KUBECONFIG, else ~/.kube/config, else the cluster around this process.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// Act as this user, for whom RBAC then decides (`kubectl --as`).
+    #[arg(long = "as", value_name = "USER")]
+    pub act_as: Option<String>,
+    /// Act as a member of this group too (`kubectl --as-group`).
+    #[arg(long, value_name = "GROUP", requires = "act_as")]
+    pub as_group: Vec<String>,
     /// Run on a twin, a cluster with a mesh inside this process: a scenario's name, or a YAML file.
     #[arg(
         long,
@@ -250,6 +257,35 @@ mod tests {
             scenario(&["rootshift", "run", "x", "--twin=native"]),
             ("x".to_owned(), Some("native".to_owned()))
         );
+    }
+
+    #[test]
+    fn groups_to_act_as_need_a_user() {
+        let parse = |args: &[&str]| {
+            Cli::try_parse_from(args).map(|cli| match cli.command {
+                Command::Eval(eval) => (eval.session.act_as, eval.session.as_group),
+                _ => panic!("not eval"),
+            })
+        };
+        let both = [
+            "rootshift",
+            "eval",
+            "1",
+            "--as",
+            "jane",
+            "--as-group",
+            "dev",
+            "--as-group",
+            "ops",
+        ];
+        assert_eq!(
+            parse(&both).unwrap(),
+            (
+                Some("jane".to_owned()),
+                vec!["dev".to_owned(), "ops".to_owned()]
+            )
+        );
+        assert!(parse(&["rootshift", "eval", "1", "--as-group", "dev"]).is_err());
     }
 
     #[test]

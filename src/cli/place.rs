@@ -84,7 +84,7 @@ impl Place {
             let target = Target {
                 kubeconfig: args.kubeconfig.clone(),
                 context,
-                ..Target::default()
+                ..as_whom(args)
             };
             match Cluster::connect(&target).await {
                 Ok(cluster) => self.add(cluster, None),
@@ -112,7 +112,7 @@ impl Place {
         let target = Target {
             kubeconfig: Some(twin.kubeconfig_path().to_owned()),
             context: Some(twin.context().to_owned()),
-            ..Target::default()
+            ..as_whom(args)
         };
         let record = TwinRecord {
             scenario: scenario.to_owned(),
@@ -135,6 +135,15 @@ impl Place {
             twin,
         });
         self.clusters.push(cluster);
+    }
+}
+
+/// As whom everything is asked.
+fn as_whom(args: &SessionArgs) -> Target {
+    Target {
+        impersonate: args.act_as.clone(),
+        impersonate_groups: args.as_group.clone(),
+        ..Target::default()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
         guard::MeshGuard,
         world::{World, WorldParts},
     },
-    journal::{Journal, Mode, run_id},
+    journal::{Event, Journal, Level, Mode, run_id},
     mesh::survey::SurveyOptions,
     run::{Account, Approvals, Ask, Ended, Listener, Opening, Session, Stage, Waivers, abandon},
     script::Header,
@@ -110,10 +110,14 @@ pub(super) fn session(
         runtime: runtime.handle().clone(),
     };
     let clusters = place.clusters.clone();
+    let cautions: Vec<String> = clusters
+        .iter()
+        .flat_map(|c| c.cautions().to_vec())
+        .collect();
     let no_cluster = place.no_cluster.clone();
     let cas = place.cas.clone();
     let path_prefix = place.twin.as_ref().map(|t| t.programs.path().to_owned());
-    Session::open(opening, |port, bridge| {
+    let session = Session::open(opening, |port, bridge| {
         let world = World::new(WorldParts {
             clusters,
             no_cluster,
@@ -130,7 +134,14 @@ pub(super) fn session(
             words: Box::new(HostWords),
             guard: Some(Arc::new(guard)),
         }
-    })
+    })?;
+    for text in cautions {
+        session.emit(Event::Note {
+            level: Level::Warn,
+            text,
+        });
+    }
+    Ok(session)
 }
 
 /// Compiles with the words but without a world, so that what is wrong with a text is said before a

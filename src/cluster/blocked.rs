@@ -60,6 +60,23 @@ impl Cluster {
         Ok(others.iter().find_map(stuck_termination))
     }
 
+    /// What a pod waits for, or a workload's newest pod; none for other kinds, or if nothing is found.
+    pub(super) async fn obstacle(&self, kind: &Kind, object: &Object) -> Option<Blocked> {
+        if kind.resource() != "pods" {
+            let is_workload = object.at("/spec/selector/matchLabels").is_some();
+            return if is_workload {
+                self.blocker(kind, object).await.ok().flatten()
+            } else {
+                None
+            };
+        }
+        match (of_pod(object), not_ready(object)) {
+            (Some(blocked), _) => Some(blocked),
+            (None, Some(container)) => Some(self.unready(object, container).await),
+            (None, None) => None,
+        }
+    }
+
     /// Objects that match the workload's selector and that `uid` controls.
     async fn owned(
         &self,

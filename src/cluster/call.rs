@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{Method, Request, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
@@ -102,6 +103,13 @@ impl StatusAnswer {
     }
 }
 
+/// Reads the body of an answer of success; an error says why it cannot.
+pub(super) type Parse<'a, T> = dyn FnMut(&[u8]) -> Result<T, String> + Send + 'a;
+
+fn json(body: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(body).map_err(|e| format!("{} bytes that are no JSON: {e}", body.len()))
+}
+
 /// How often, and how long, a read is tried.
 const READ_ATTEMPTS: u32 = 5;
 const READ_BUDGET: Duration = Duration::from_secs(40);
@@ -109,13 +117,18 @@ const READ_BUDGET: Duration = Duration::from_secs(40);
 impl Cluster {
     /// Sends a request once and reads the answer as JSON.
     pub(super) async fn once(&self, call: &Call) -> Result<Value, Failure> {
+        self.once_as(call, &mut json).await
+    }
+
+    /// As [`Self::once`], with the answer read by `parse`.
+    async fn once_as<T>(&self, call: &Call, parse: &mut Parse<'_, T>) -> Result<T, Failure> {
         match tokio::time::timeout(call.timeout, self.exchange(call)).await {
-            Ok(result) => result,
+            Ok(answer) => parse(&answer?).map_err(Failure::Garbled),
             Err(_) => Err(Failure::Timeout),
         }
     }
 
-    async fn exchange(&self, call: &Call) -> Result<Value, Failure> {
+    async fn exchange(&self, call: &Call) -> Result<Bytes, Failure> {
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(&call.path)
@@ -141,9 +154,7 @@ impl Cluster {
             .map_err(|e| Failure::Lost(root_cause(&e)))?
             .to_bytes();
         if parts.status.is_success() {
-            return serde_json::from_slice(&body).map_err(|e| {
-                Failure::Garbled(format!("{} bytes that are no JSON: {e}", body.len()))
-            });
+            return Ok(body);
         }
         let retry_after = parts
             .headers
@@ -166,10 +177,19 @@ impl Cluster {
 
     /// As [`Self::read`], with the failure as it came.
     pub(super) async fn try_read(&self, call: &Call) -> Result<Value, Failure> {
+        self.try_read_as(call, &mut json).await
+    }
+
+    /// As [`Self::try_read`], with the answer read by `parse`.
+    pub(super) async fn try_read_as<T>(
+        &self,
+        call: &Call,
+        parse: &mut Parse<'_, T>,
+    ) -> Result<T, Failure> {
         let start = Instant::now();
         let mut attempt = 0;
         loop {
-            let failure = match self.once(call).await {
+            let failure = match self.once_as(call, parse).await {
                 Ok(value) => return Ok(value),
                 Err(failure) => failure,
             };
@@ -340,7 +360,7 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
-fn status_answer(code: u16, body: &[u8], retry_after: Option<Duration>) -> StatusAnswer {
+pub(super) fn status_answer(code: u16, body: &[u8], retry_after: Option<Duration>) -> StatusAnswer {
     let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     if json.get("kind").and_then(Value::as_str) == Some("Status") {
         let text = |key| {

@@ -37,6 +37,16 @@ impl Cluster {
             .ok_or_else(|| catalog.unknown(name))
     }
 
+    /// All kinds that the server serves, each in each of its versions, in the server's order.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub async fn kinds(&self) -> Result<Vec<Kind>, ClusterError> {
+        let catalog = Arc::new(self.discover().await?);
+        *self.shared.catalog.lock().await = Some(Arc::clone(&catalog));
+        Ok(catalog.kinds.clone())
+    }
+
     async fn discover(&self) -> Result<Catalog, ClusterError> {
         let mut catalog = Catalog::default();
         for path in ["/api", "/apis"] {
@@ -121,6 +131,11 @@ fn read_aggregated(answer: &Value, catalog: &mut Catalog) {
                         singular: text(resource, "/singularResource").to_owned(),
                         short_names: strings(resource, "shortNames"),
                         namespaced: text(resource, "/scope") == "Namespaced",
+                        verbs: strings(resource, "verbs"),
+                        categories: strings(resource, "categories"),
+                        subresources: array(resource, "subresources")
+                            .map(|s| text(s, "/subresource").to_owned())
+                            .collect(),
                     }
                     .into(),
                 );
@@ -133,6 +148,12 @@ fn read_resource_list(group_version: &str, list: &Value, catalog: &mut Catalog) 
     let (group, version) = group_version
         .rsplit_once('/')
         .unwrap_or(("", group_version));
+    let below = |plural: &str| {
+        array(list, "resources")
+            .filter_map(|r| text(r, "/name").strip_prefix(plural)?.strip_prefix('/'))
+            .map(str::to_owned)
+            .collect()
+    };
     for resource in array(list, "resources") {
         let plural = text(resource, "/name");
         if plural.contains('/') {
@@ -152,6 +173,9 @@ fn read_resource_list(group_version: &str, list: &Value, catalog: &mut Catalog) 
                 singular,
                 short_names: strings(resource, "shortNames"),
                 namespaced: resource.get("namespaced").and_then(Value::as_bool) == Some(true),
+                verbs: strings(resource, "verbs"),
+                categories: strings(resource, "categories"),
+                subresources: below(plural),
             }
             .into(),
         );

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connect::Obstacle;
 use super::door::Refusal;
 use super::forward::ForwardError;
 use super::rollout::Blocked;
@@ -110,6 +111,14 @@ pub enum ClusterError {
         /// What is wrong with what.
         message: String,
     },
+    /// A word that means several kinds, where one is wanted.
+    #[error("`{name}` is not a kind but a category of kinds: {}", names(.kinds))]
+    Category {
+        /// The category.
+        name: String,
+        /// The kinds in it.
+        kinds: Vec<String>,
+    },
     /// Somebody else changed the object in between, or replaced it by another of the same name.
     #[error("{operation} of {subject} conflicts with another change: {message}")]
     Conflict {
@@ -127,6 +136,8 @@ pub enum ClusterError {
         context: String,
         /// Why.
         reason: String,
+        /// The way out, if there is another than to log in again.
+        hint: Option<String>,
     },
     /// The server's answer is not what its API promises.
     #[error("{operation} of {subject}: the API server's answer cannot be read: {reason}")]
@@ -195,6 +206,16 @@ pub enum ClusterError {
     Namespace {
         /// Which.
         message: String,
+    },
+    /// The connection to the server does not come about.
+    #[error("the API server of context `{context}` cannot be reached at {server}: {obstacle}")]
+    NoConnection {
+        /// The context.
+        context: String,
+        /// The API server's address.
+        server: String,
+        /// What stands in the way.
+        obstacle: Box<Obstacle>,
     },
     /// The kubeconfig has no context of that name.
     #[error("kubeconfig `{path}` has no context `{context}`; it has {}", names(.known))]
@@ -325,6 +346,30 @@ pub enum ClusterError {
         /// Why: refused, no such host, a certificate, …
         reason: String,
     },
+    /// What is waited for cannot come any more.
+    #[error("waiting for `{wanted}` of {subject} is in vain: {reason}")]
+    WaitInVain {
+        /// The object, or the kind.
+        subject: Subject,
+        /// What was waited for.
+        wanted: String,
+        /// Why it cannot come.
+        reason: String,
+    },
+    /// What is waited for did not come in time.
+    #[error("{subject}: `{wanted}` did not come about within {after:?}: {last}{}", because(.blocked.as_deref()))]
+    WaitTimeout {
+        /// The object, or the kind.
+        subject: Subject,
+        /// What was waited for.
+        wanted: String,
+        /// How long was waited.
+        after: Duration,
+        /// How things were at last.
+        last: String,
+        /// What stands in the way, if something was found.
+        blocked: Option<Box<Blocked>>,
+    },
 }
 
 impl ClusterError {
@@ -332,10 +377,14 @@ impl ClusterError {
     /// `script`, `usage` or `interrupted`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::BadRequest { .. } | Self::Namespace { .. } | Self::UnknownKind { .. } => "script",
+            Self::BadRequest { .. }
+            | Self::Category { .. }
+            | Self::Namespace { .. }
+            | Self::UnknownKind { .. } => "script",
             Self::NoContext { .. } | Self::NoCurrentContext { .. } => "usage",
             Self::Credentials { .. }
             | Self::Kubeconfig { .. }
+            | Self::NoConnection { .. }
             | Self::NoKubeconfig { .. }
             | Self::Unreachable { .. } => "environment",
             Self::Interrupted { .. } => "interrupted",
@@ -347,7 +396,11 @@ impl ClusterError {
     /// The next step for whoever reads it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Category { .. } => Some("name one kind at a time".into()),
             Self::Conflict { .. } => Some("read the object again and repeat the change".into()),
+            Self::Credentials {
+                hint: Some(hint), ..
+            } => Some(hint.clone()),
             Self::Credentials { .. } | Self::Unauthorized { .. } => {
                 Some("log in again, or give another context with --context".into())
             }
@@ -364,6 +417,12 @@ impl ClusterError {
             Self::Interrupted { .. } | Self::OutcomeUnknown { .. } => {
                 Some("run again: what is done already is not repeated".into())
             }
+            Self::Kubeconfig { .. } => {
+                Some("correct it, or give another file with --kubeconfig".into())
+            }
+            Self::NoConnection {
+                server, obstacle, ..
+            } => Some(obstacle.hint(server)),
             Self::NoContext { context, known, .. } => nearest(context, known)
                 .map(|n| format!("did you mean `{n}`?"))
                 .or_else(|| Some("give one of them with --context".into())),
@@ -373,10 +432,12 @@ impl ClusterError {
             }
             Self::Refused(refusal) => Some(refusal.hint.clone()).filter(|h| !h.is_empty()),
             Self::RolloutBlocked { blocked, .. } => blocked.hint(),
-            Self::RolloutTimeout { blocked, .. } => match blocked {
-                Some(blocked) => blocked.hint(),
-                None => Some("it may be slow: run again to go on waiting".into()),
-            },
+            Self::RolloutTimeout { blocked, .. } | Self::WaitTimeout { blocked, .. } => {
+                match blocked {
+                    Some(blocked) => blocked.hint(),
+                    None => Some("it may be slow: run again to go on waiting".into()),
+                }
+            }
             Self::StillThere { finalizers, .. } if !finalizers.is_empty() => {
                 Some("whoever set the finalizers must remove them".into())
             }
@@ -403,9 +464,11 @@ impl ClusterError {
             | Self::RolloutTimeout { .. }
             | Self::StillThere { .. }
             | Self::Timeout { .. }
-            | Self::Unreachable { .. } => true,
+            | Self::Unreachable { .. }
+            | Self::WaitTimeout { .. } => true,
             Self::Server { code, .. } => *code == 429 || *code >= 500,
             Self::Forward { cause, .. } => cause.retryable(),
+            Self::NoConnection { obstacle, .. } => obstacle.retryable(),
             _ => false,
         }
     }
@@ -425,7 +488,9 @@ impl ClusterError {
             | Self::RolloutTimeout { subject, .. }
             | Self::Server { subject, .. }
             | Self::StillThere { subject, .. }
-            | Self::Timeout { subject, .. } => Some(subject.key()),
+            | Self::Timeout { subject, .. }
+            | Self::WaitInVain { subject, .. }
+            | Self::WaitTimeout { subject, .. } => Some(subject.key()),
             Self::Forbidden(f) => {
                 let parts = [Some(&f.resource), f.namespace.as_ref(), f.name.as_ref()];
                 let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();

@@ -23,6 +23,12 @@ pub(super) struct KindParts {
     pub(super) singular: String,
     pub(super) short_names: Vec<String>,
     pub(super) namespaced: bool,
+    /// What may be done with it: `get`, `list`, …
+    pub(super) verbs: Vec<String>,
+    /// Groups of kinds that kubectl knows by one word, such as `all`.
+    pub(super) categories: Vec<String>,
+    /// `status`, `scale`, `log`, …
+    pub(super) subresources: Vec<String>,
 }
 
 impl From<KindParts> for Kind {
@@ -74,6 +80,31 @@ impl Kind {
     /// Whether its objects live in namespaces.
     pub fn is_namespaced(&self) -> bool {
         self.0.namespaced
+    }
+
+    /// As in `kubectl get po`: `po`, `deploy`.
+    pub fn short_names(&self) -> &[String] {
+        &self.0.short_names
+    }
+
+    /// What may be done with its objects: `get`, `list`, `watch`, `create`, …
+    pub fn verbs(&self) -> &[String] {
+        &self.0.verbs
+    }
+
+    /// Words that mean several kinds, this one among them: `all`.
+    pub fn categories(&self) -> &[String] {
+        &self.0.categories
+    }
+
+    /// What its objects have besides themselves: `status`, `scale`, `log`, …
+    pub fn subresources(&self) -> &[String] {
+        &self.0.subresources
+    }
+
+    /// Whether the server offers a verb for it; a server that names none is believed to offer all.
+    pub(super) fn can(&self, verb: &str) -> bool {
+        self.0.verbs.is_empty() || self.0.verbs.iter().any(|v| v == verb)
     }
 
     /// An object of it, or the kind itself, for an error.
@@ -193,6 +224,19 @@ impl Catalog {
 
     /// The error for a name that [`Self::find`] did not find.
     pub(super) fn unknown(&self, name: &str) -> ClusterError {
+        let in_category = |k: &&Kind| k.0.categories.iter().any(|c| c == name.trim());
+        let kinds: Vec<String> = self
+            .kinds
+            .iter()
+            .filter(in_category)
+            .map(Kind::resource)
+            .collect();
+        if !kinds.is_empty() {
+            return ClusterError::Category {
+                name: name.to_owned(),
+                kinds,
+            };
+        }
         let (wanted, dotted_group) = match name.rsplit_once('/') {
             Some((_, kind)) => (kind, false),
             None => (name, name.contains('.')),
@@ -256,6 +300,9 @@ pub(super) mod tests {
             singular: kind.to_lowercase(),
             short_names: short.iter().map(|s| (*s).to_owned()).collect(),
             namespaced,
+            verbs: Vec::new(),
+            categories: Vec::new(),
+            subresources: Vec::new(),
         }
         .into()
     }

@@ -6,30 +6,43 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `connect` | kubeconfig, context, HTTP client |
+//! | `connect` | kubeconfig, context, credentials, proxy, HTTP client |
 //! | `call` | one request, and which may be repeated |
 //! | `discovery`, `kind` | what the server serves, and by which names |
 //! | `object`, `merge` | objects as shared handles; merge patches |
-//! | `read` | get, list, access, version |
+//! | `read` | get, a path, version |
+//! | `access` | what the server lets us do |
+//! | `events` | what was said about an object |
+//! | `list`, `filter`, `path` | lists of any size, and what is kept of them |
 //! | `door`, `send`, `write` | who may mutate; mutations whose answer is lost; the verbs |
 //! | `rollout`, `blocked`, `wait` | how far a rollout is, what blocks it, waiting for it |
+//! | `watch` | changes, without gaps |
+//! | `condition`, `until` | waiting until objects are as they should be |
 //! | `forward` | HTTP to a port of a pod |
 //! | `error` | what can go wrong |
 
+mod access;
 mod blocked;
 mod call;
+mod condition;
 mod connect;
 mod discovery;
 mod door;
 mod error;
+mod events;
+mod filter;
 mod forward;
 mod kind;
+mod list;
 mod merge;
 mod object;
+mod path;
 mod read;
 mod rollout;
 mod send;
+mod until;
 mod wait;
+mod watch;
 mod write;
 
 // The tests' server speaks WebSocket, as the twin does.
@@ -40,15 +53,22 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
-pub use connect::Target;
+pub use access::{Access, Rules, Wish};
+pub use condition::Condition;
+pub use connect::{Obstacle, Target};
 pub use door::{Mutation, Outcome, Policy, PolicyError, Refusal, Verb, Written};
 pub use error::{ClusterError, Forbidden, Subject};
+pub use events::Happening;
+pub use filter::Filter;
 pub use forward::{Forward, ForwardError, HttpAnswer, Limits};
 pub use kind::Kind;
+pub use list::Query;
 pub use merge::{changes_nothing, difference, merge};
 pub use object::{Object, redacted};
+pub use path::{FieldPath, PathError};
 pub use read::{Selector, Version};
 pub use rollout::{Blocked, Rollout};
+pub use watch::{Change, Event, Since, Watch};
 pub use write::{DeleteOptions, Propagation};
 
 /// A connection to one cluster, as one user. Cheap to clone; clones share everything.
@@ -64,6 +84,8 @@ struct Shared {
     namespace: String,
     kubeconfig: Option<PathBuf>,
     user_agent: String,
+    /// What its user should know of the connection.
+    cautions: Vec<String>,
     /// What the server serves, once it was asked.
     catalog: tokio::sync::Mutex<Option<Arc<kind::Catalog>>>,
     policy: RwLock<Option<Arc<dyn Policy>>>,
@@ -77,6 +99,7 @@ impl Cluster {
         namespace: String,
         kubeconfig: Option<PathBuf>,
         user_agent: String,
+        cautions: Vec<String>,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -86,10 +109,17 @@ impl Cluster {
                 namespace,
                 kubeconfig,
                 user_agent,
+                cautions,
                 catalog: tokio::sync::Mutex::default(),
                 policy: RwLock::default(),
             }),
         }
+    }
+
+    /// What its user should know of the connection, one sentence each: that the server's certificate
+    /// is not checked.
+    pub fn cautions(&self) -> &[String] {
+        &self.shared.cautions
     }
 
     /// The name of its context; `in-cluster` if there is no kubeconfig.

@@ -1,10 +1,8 @@
-//! Reading: one object, all that match, what the server is and what it lets us do.
+//! Reading: one object, a path, what the server is.
 
-use std::time::{Duration, Instant};
+use serde_json::Value;
 
-use serde_json::{Value, json};
-
-use super::call::{Call, Failure, worth_retrying};
+use super::call::{Call, Failure};
 use super::error::Subject;
 use super::{Cluster, ClusterError, Kind, Object};
 
@@ -57,9 +55,6 @@ pub struct Version {
     pub platform: String,
 }
 
-/// How many objects a page of a list holds (kubectl's and client-go's figure).
-const PAGE: u32 = 500;
-
 impl Cluster {
     /// One object; `None` if it, or the namespace that it would be in, does not exist.
     ///
@@ -100,91 +95,6 @@ impl Cluster {
             })
     }
 
-    /// All objects that match, in the server's order; of all namespaces if none is given. A
-    /// namespace that does not exist has none. A list is read in pages; if it takes so long that
-    /// the server forgets where it was (410), it is read anew.
-    ///
-    /// # Errors
-    /// As for [`Self::get`]; a selector that is none is [`ClusterError::Invalid`].
-    pub async fn list(
-        &self,
-        kind: &Kind,
-        namespace: Option<&str>,
-        selector: &Selector,
-    ) -> Result<Vec<Object>, ClusterError> {
-        let base = kind.path(namespace, None)?;
-        let selection = selector.query();
-        let mut objects = Vec::new();
-        let mut token = String::new();
-        let mut restarts = 0;
-        loop {
-            let mut path = format!("{base}?limit={PAGE}{selection}");
-            if !token.is_empty() {
-                path.push_str("&continue=");
-                path.push_str(&encode(&token));
-            }
-            let call = Call::get("list", kind.subject(namespace, None), path);
-            let mut page = match self.try_read(&call).await {
-                Ok(page) => page,
-                Err(Failure::Status(s)) if s.code == 410 && !token.is_empty() && restarts < 3 => {
-                    restarts += 1;
-                    token.clear();
-                    objects.clear();
-                    continue;
-                }
-                Err(failure) => return Err(self.error(&call, failure)),
-            };
-            let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) else {
-                return Err(ClusterError::Decode {
-                    operation: "list",
-                    subject: call.subject,
-                    reason: "it has no `items`".into(),
-                });
-            };
-            objects.extend(items.into_iter().map(|item| kind.object(item)));
-            match page.pointer("/metadata/continue").and_then(Value::as_str) {
-                Some(next) if !next.is_empty() => next.clone_into(&mut token),
-                _ => return Ok(objects),
-            }
-        }
-    }
-
-    /// Whether the API server lets us do this (`kubectl auth can-i`): a verb on a resource with
-    /// its group (`deployments.apps`, `pods/portforward`), in a namespace or the whole cluster.
-    ///
-    /// # Errors
-    /// The server cannot be asked.
-    pub async fn can(
-        &self,
-        verb: &str,
-        resource: &str,
-        namespace: Option<&str>,
-    ) -> Result<bool, ClusterError> {
-        let (main, sub) = resource.split_once('/').unwrap_or((resource, ""));
-        let (plural, group) = main.split_once('.').unwrap_or((main, ""));
-        let review = json!({
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {
-                "verb": verb,
-                "resource": plural,
-                "group": group,
-                "subresource": sub,
-                "namespace": namespace.unwrap_or(""),
-            }},
-        });
-        // A POST that creates nothing: it may be repeated like a read.
-        let call = Call::send(
-            "access review",
-            Subject::new(resource, namespace, None),
-            http::Method::POST,
-            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned(),
-            &review,
-        );
-        let answer = self.read(&call).await?;
-        Ok(answer.pointer("/status/allowed").and_then(Value::as_bool) == Some(true))
-    }
-
     /// What the server says that it is.
     ///
     /// # Errors
@@ -221,30 +131,6 @@ impl Cluster {
             result => result.map_err(|failure| self.error(&call, failure)),
         }
     }
-
-    /// Asks for the version, to learn whether the server is there and takes our credentials.
-    ///
-    /// # Errors
-    /// Those of a server that is not there, or does not take them; any other answer will do.
-    pub(super) async fn greet(&self) -> Result<(), ClusterError> {
-        let call = Call {
-            timeout: Duration::from_secs(15),
-            ..version_call()
-        };
-        // A wrong address should be told soon: once more at most, and only if the first attempt
-        // failed fast.
-        let start = Instant::now();
-        let mut answer = self.once(&call).await;
-        if answer.as_ref().is_err_and(worth_retrying) && start.elapsed() < Duration::from_secs(3) {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            answer = self.once(&call).await;
-        }
-        match answer {
-            Err(Failure::Status(s)) if s.code != 401 && s.code < 500 => Ok(()),
-            Err(failure) => Err(self.error(&call, failure)),
-            Ok(_) => Ok(()),
-        }
-    }
 }
 
 fn version_call() -> Call {
@@ -253,7 +139,7 @@ fn version_call() -> Call {
 }
 
 /// Percent-encodes a query value (RFC 3986, section 2.3: the unreserved characters stay).
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

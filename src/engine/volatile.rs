@@ -38,10 +38,24 @@ pub(super) fn bind(ctx: &NativeCallContext, f: FnPtr) -> Reply<FnPtr> {
         let mut store = store.clone();
         // Without this, recursion through a bound closure escapes the limit of call levels.
         store.global.level = ctx.call_level() + 1;
+        // The names are those of the place where it was written; the world is the caller's.
+        if let Some(tag) = ctx.tag() {
+            store.global.tag = tag.clone();
+        }
         let inner = store.create_context(ctx.engine());
         let args: Vec<Dynamic> = args.iter_mut().map(|arg| std::mem::take(*arg)).collect();
         f.call_raw(&inner, None, args)
     })
+}
+
+/// Calls `f` with another tag, which everything that it calls sees too.
+#[allow(deprecated)]
+pub(super) fn call_with_tag(ctx: &NativeCallContext, tag: Dynamic, f: &FnPtr) -> Reply<Dynamic> {
+    let mut store = ctx.store_data();
+    store.global.tag = tag;
+    store.global.level = ctx.call_level();
+    let inner = store.create_context(ctx.engine());
+    f.call_within_context(&inner, ())
 }
 
 /// A call as it is written, method calls excluded.

@@ -20,7 +20,10 @@ use tempfile::TempDir;
 
 /// Everything that words act on; clones share it.
 #[derive(Clone)]
-pub struct World(Arc<Inner>);
+pub struct World(Arc<Inner>, Focus);
+
+/// Which of the connections words mean.
+type Focus = usize;
 
 impl From<World> for Dynamic {
     /// The world as the engine's tag.
@@ -31,7 +34,7 @@ impl From<World> for Dynamic {
 
 /// What a [`World`] is made of.
 pub struct WorldParts {
-    /// The connections; the first is the one that words mean.
+    /// The connections; the first is the one that words mean, unless they are told another.
     pub clusters: Vec<Cluster>,
     /// Why there is none, if somebody tried.
     pub no_cluster: Option<Failure>,
@@ -84,12 +87,36 @@ pub trait RunPort: Send + Sync {
 impl World {
     /// Puts the parts together.
     pub fn new(parts: WorldParts) -> World {
-        World(Arc::new(Inner {
+        let inner = Inner {
             gatekeeper: Arc::new(Gatekeeper::new(parts.port.clone())),
             parts,
             processes: AtomicU64::new(0),
             temp_dirs: Mutex::default(),
-        }))
+        };
+        World(Arc::new(inner), 0)
+    }
+
+    /// The same world, in which words mean the connection to `context`.
+    ///
+    /// # Errors
+    /// `usage` when the run was not given that context.
+    pub fn on(&self, context: &str) -> Reply<World> {
+        self.cluster()?;
+        let clusters = self.clusters();
+        let at = clusters.iter().position(|c| c.context() == context);
+        at.map(|at| World(self.0.clone(), at)).ok_or_else(|| {
+            let given: Vec<String> = clusters
+                .iter()
+                .map(|c| format!("`{}`", c.context()))
+                .collect();
+            kit::fail(
+                Failure::usage(format!(
+                    "this run was not given context `{context}`, only {}",
+                    given.join(", ")
+                ))
+                .hint("give each context that a script uses with --context"),
+            )
+        })
     }
 
     /// The world that the calling script acts on.
@@ -137,7 +164,7 @@ impl World {
     /// `usage` when the run was told none; or why it could not be reached.
     pub fn cluster(&self) -> Reply<Cluster> {
         let parts = &self.0.parts;
-        if let Some(cluster) = parts.clusters.first() {
+        if let Some(cluster) = parts.clusters.get(self.1) {
             return Ok(cluster.clone());
         }
         Err(kit::fail(parts.no_cluster.clone().unwrap_or_else(|| {

@@ -4,6 +4,7 @@
 //! administrator they run there instead of on the twin, in namespaces of their own. Where a real
 //! server answers otherwise than the twin, the twin is wrong.
 
+mod connecting;
 mod objects;
 mod ports;
 mod rollouts;

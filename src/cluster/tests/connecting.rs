@@ -11,7 +11,7 @@ fn target(path: &Path, context: Option<&str>) -> Target {
     Target {
         kubeconfig: Some(path.to_owned()),
         context: context.map(str::to_owned),
-        user_agent: String::new(),
+        ..Target::default()
     }
 }
 

@@ -7,4 +7,5 @@ mod pods;
 mod reading;
 mod server;
 mod waiting;
+mod watching;
 mod writing;

@@ -203,7 +203,7 @@ async fn access_is_asked_for_resource_group_and_subresource() {
         }
         let asked = &seen.body["spec"]["resourceAttributes"];
         let allowed = *asked
-            == json!({"verb": "create", "resource": "pods", "group": "", "subresource": "portforward", "namespace": "shop"});
+            == json!({"verb": "create", "resource": "pods", "group": "", "subresource": "portforward", "namespace": "shop", "name": ""});
         Fate::Instead(201, json!({"status": {"allowed": allowed}}))
     })
     .await;

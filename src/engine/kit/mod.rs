@@ -23,7 +23,7 @@ pub(super) use view::register as register_view;
 
 use super::Failure;
 use super::calls::Tag;
-use rhai::{Engine, EvalAltResult, FnPtr, NativeCallContext};
+use rhai::{Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext};
 
 /// What a word answers: a value, or what is thrown.
 pub type Reply<T> = Result<T, Box<EvalAltResult>>;
@@ -57,6 +57,23 @@ pub fn called(ctx: &NativeCallContext) {
 pub fn world<T: Clone + Send + Sync + 'static>(engine: &Engine) -> Option<T> {
     let tag = engine.default_tag().clone().try_cast::<Tag>()?;
     tag.world.try_cast::<T>()
+}
+
+/// Calls `f`, which takes nothing, in another world; all that it calls is in that world too.
+///
+/// # Errors
+/// What `f` throws; a `bug` when the engine was built without a world.
+pub fn call_in(ctx: &NativeCallContext, world: Dynamic, f: &FnPtr) -> Reply<Dynamic> {
+    let tag = ctx.tag().and_then(|tag| tag.clone().try_cast::<Tag>());
+    let Some(tag) = tag else {
+        let missing = format!(
+            "`{}` was called in an engine without its world",
+            ctx.fn_name()
+        );
+        return Err(fail(Failure::bug(missing)));
+    };
+    let calls = tag.calls;
+    super::volatile::call_with_tag(ctx, Dynamic::from(Tag { world, calls }), f)
 }
 
 /// `f` with the environment of the place where it was written: how a word keeps or returns a

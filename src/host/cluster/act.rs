@@ -67,13 +67,6 @@ struct Which {
     timeout: Option<f64>,
 }
 
-pub(super) fn list(ctx: &NativeCallContext, kind: &str, options: Map) -> Reply<Array> {
-    let (world, cluster) = place(ctx)?;
-    let which: Which = kit::options("cluster::list", options, &["namespace", "labels", "fields"])?;
-    let objects = world.wait(matching(&cluster, kind, which))?.1;
-    Ok(objects.iter().map(shown).collect())
-}
-
 async fn matching(
     cluster: &Cluster,
     kind: &str,
@@ -88,24 +81,6 @@ async fn matching(
         .list(&kind, which.namespace.as_deref(), &selector)
         .await?;
     Ok((kind, objects))
-}
-
-pub(super) fn can(
-    ctx: &NativeCallContext,
-    verb: &str,
-    kind: &str,
-    namespace: Option<&str>,
-) -> Reply<bool> {
-    let (world, cluster) = place(ctx)?;
-    world.wait(async {
-        let (main, sub) = match kind.split_once('/') {
-            Some((main, sub)) if !sub.contains('/') => (main, Some(sub)),
-            _ => (kind, None),
-        };
-        let resource = cluster.kind(main).await?.resource();
-        let resource = sub.map_or_else(|| resource.clone(), |sub| format!("{resource}/{sub}"));
-        cluster.can(verb, &resource, namespace).await
-    })
 }
 
 pub(super) fn create(ctx: &NativeCallContext, object: Map) -> Reply<Map> {

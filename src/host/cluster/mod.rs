@@ -3,8 +3,11 @@
 //! The words only translate: what they promise (reading before writing, one door for every change)
 //! is kept by [`crate::cluster`].
 
+mod about;
 mod act;
 mod read;
+mod select;
+mod wait;
 mod write;
 
 pub(in crate::host) use act::{place, shown, written};
@@ -13,7 +16,10 @@ pub(in crate::host) use act::{place, shown, written};
 pub(super) fn register(engine: &mut rhai::Engine) {
     let mut module = rhai::Module::new();
     module.set_doc("/// Objects of any kind, read and changed as kubectl does it.");
+    about::add_to(&mut module);
     read::add_to(&mut module);
+    select::add_to(&mut module);
+    wait::add_to(&mut module);
     write::add_to(&mut module);
     engine.register_static_module("cluster", module.into());
 }

@@ -5,7 +5,6 @@ use crate::cluster::ClusterError;
 use crate::engine::kit::{self, Reply};
 #[allow(clippy::wildcard_imports)] // The macro expects all of it in scope.
 use rhai::plugin::*;
-use rhai::{Array, Map};
 
 /// Adds the words to the module `cluster`.
 pub(super) fn add_to(module: &mut rhai::Module) {
@@ -14,38 +13,9 @@ pub(super) fn add_to(module: &mut rhai::Module) {
 
 #[export_module]
 mod words {
-    /// Whether the API server lets this user do something in the whole cluster (`kubectl auth can-i`).
+    /// The name of the context that words act on here: the run's first, or the one of `cluster::on`.
     ///
-    /// - `verb`: `get`, `list`, `create`, `patch`, `delete`, …
-    /// - `kind`: as kubectl takes it, with a subresource behind a slash: `pods/portforward`.
-    ///
-    /// Throws `cluster` if the server cannot be asked.
-    ///
-    /// ```rhai
-    /// assert(cluster::can("list", "nodes"), "the twin's user is its administrator");
-    /// ```
-    #[rhai_fn(name = "can", return_raw, volatile)]
-    pub fn can(ctx: NativeCallContext, verb: &str, kind: &str) -> Reply<bool> {
-        act::can(&ctx, verb, kind, None)
-    }
-
-    /// Whether the API server lets this user do something in a namespace (`kubectl auth can-i`).
-    ///
-    /// - `verb`: `get`, `list`, `create`, `patch`, `delete`, …
-    /// - `kind`: as kubectl takes it, with a subresource behind a slash: `pods/portforward`.
-    /// - `namespace`: where.
-    ///
-    /// Throws `cluster` if the server cannot be asked.
-    ///
-    /// ```rhai
-    /// assert(cluster::can("create", "pods/portforward", "shop"), "proxies can be read");
-    /// ```
-    #[rhai_fn(name = "can", return_raw, volatile)]
-    pub fn can_in(ctx: NativeCallContext, verb: &str, kind: &str, namespace: &str) -> Reply<bool> {
-        act::can(&ctx, verb, kind, Some(namespace))
-    }
-
-    /// The name of the context that this run acts on.
+    /// kubectl: `kubectl config current-context`
     ///
     /// Throws `usage` if the run was told no cluster.
     ///
@@ -58,6 +28,8 @@ mod words {
     }
 
     /// A cluster-wide object, or `()` if there is none.
+    ///
+    /// kubectl: `kubectl get KIND NAME --ignore-not-found`
     ///
     /// - `kind`: as kubectl takes it.
     /// - `name`: which object.
@@ -74,6 +46,8 @@ mod words {
     }
 
     /// An object in a namespace, or `()` if there is none, or no such namespace.
+    ///
+    /// kubectl: `kubectl get KIND NAME --namespace NS --ignore-not-found`
     ///
     /// - `kind`: as kubectl takes it.
     /// - `namespace`: where it is.
@@ -115,39 +89,9 @@ mod words {
         })
     }
 
-    /// All objects of a kind, of all namespaces.
+    /// What a path of the API server answers.
     ///
-    /// - `kind`: as kubectl takes it.
-    ///
-    /// Throws `script` if the server knows no such kind, `cluster` if they may not be read.
-    ///
-    /// ```rhai
-    /// let names = cluster::list("namespaces").map(|ns| ns.metadata.name);
-    /// assert("shop" in names && "pay" in names, names);
-    /// ```
-    #[rhai_fn(name = "list", return_raw, volatile)]
-    pub fn list(ctx: NativeCallContext, kind: &str) -> Reply<Array> {
-        act::list(&ctx, kind, Map::new())
-    }
-
-    /// The objects of a kind that match.
-    ///
-    /// - `kind`: as kubectl takes it.
-    /// - `options`: `namespace` (all); `labels` and `fields`: selectors as kubectl takes them.
-    ///
-    /// Throws `script` if the server knows no such kind, `cluster` if they may not be read or the
-    /// selector is none.
-    ///
-    /// ```rhai
-    /// let found = cluster::list("deploy", #{ namespace: "shop", fields: "metadata.name=web" });
-    /// assert(found.len() == 1 && found[0].kind == "Deployment", found.len());
-    /// ```
-    #[rhai_fn(name = "list", return_raw, volatile)]
-    pub fn list_with(ctx: NativeCallContext, kind: &str, options: Map) -> Reply<Array> {
-        act::list(&ctx, kind, options)
-    }
-
-    /// What a path of the API server answers (`kubectl get --raw`).
+    /// kubectl: `kubectl get --raw PATH`
     ///
     /// - `path`: from the `/` on; its answer must be JSON.
     ///
@@ -162,7 +106,9 @@ mod words {
         Ok(kit::to_dynamic(&world.wait(cluster.raw(path))?))
     }
 
-    /// The address of the API server that this run acts on.
+    /// The address of the API server that words act on here.
+    ///
+    /// kubectl: `kubectl cluster-info`
     ///
     /// Throws `usage` if the run was told no cluster.
     ///
@@ -175,6 +121,8 @@ mod words {
     }
 
     /// The version of the API server.
+    ///
+    /// kubectl: `kubectl version`
     ///
     /// Throws `cluster` if it cannot be asked.
     ///
