@@ -2,7 +2,7 @@
 //!
 //! The seam is HTTP: what uses the twin is given a kubeconfig and nothing else, and speaks to it as
 //! to any cluster. Inside, [`kube`] holds the objects and their rules, [`server`] speaks HTTP,
-//! [`controllers`] make objects come true and [`mesh`] is istiod, the agents and the proxies; [`asmcli`]
+//! [`controllers`] make objects come true, [`process`] is what runs in containers and [`mesh`] is istiod, the agents and the proxies; [`asmcli`]
 //! installs revisions from another process; a [`scenario`] says what there is at the start. Time is the
 //! wall clock's; durations are divided by a speed ([`clock`]).
 //!
@@ -28,6 +28,7 @@ pub mod clock;
 pub mod controllers;
 pub mod kube;
 pub mod mesh;
+pub mod process;
 mod routes;
 pub mod scenario;
 pub mod server;
@@ -106,7 +107,7 @@ impl Twin {
         let faults = Arc::new(FaultPlan::new(scenario.faults.api.clone()));
         let server = Server::start(ServerOptions {
             kube: core.kube.clone(),
-            pods: Arc::new(core.mesh.clone()),
+            containers: core.containers.clone(),
             users: Vec::new(),
             extra: Some(Arc::new(Routes {
                 prober: core.mesh.prober(),

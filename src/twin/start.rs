@@ -18,6 +18,7 @@ use super::mesh::manifests::{
     DEFAULT_REVISION, ISTIO_SYSTEM, KindInfo, RevisionSpec, shared_objects,
 };
 use super::mesh::{Mesh, operators_cacerts};
+use super::process::Containers;
 use super::scenario::{InstalledRevision, OldCa, Scenario, application_objects, gateway_objects};
 
 /// Real time that one stage of the start may take.
@@ -29,6 +30,8 @@ const PLACE: (&str, &str, &str) = ("twin-project", "us-central1-a", "twin");
 pub(super) struct Core {
     pub(super) kube: Kube,
     pub(super) mesh: Mesh,
+    /// What runs in the pods.
+    pub(super) containers: Containers,
     controllers: Option<Controllers>,
     clock: SimClock,
     seed: u64,
@@ -47,7 +50,10 @@ impl Core {
         )
         .map_err(|e| failed("mint the new CA", e))?;
         kube.set_webhooks(mesh.webhooks());
+        let containers = Containers::new(kube.clone(), clock);
+        containers.set_network(Arc::new(mesh.clone()));
         Ok(Core {
+            containers,
             kube,
             mesh,
             controllers: None,
@@ -61,6 +67,7 @@ impl Core {
         let options = Options {
             seed: self.seed,
             cluster_ca,
+            containers: Some(self.containers.clone()),
             ..Options::default()
         };
         let mesh = Arc::new(self.mesh.clone());
@@ -110,6 +117,7 @@ impl Core {
             let _ = controllers.stop().await;
         }
         self.mesh.stop();
+        self.containers.end();
     }
 
     fn revision(
@@ -208,6 +216,7 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         self.mesh.stop();
+        self.containers.end();
     }
 }
 

@@ -8,22 +8,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
-use http::{Request, StatusCode};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use http::Request;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role};
+use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::super::kube::Status;
 use super::network::PodNetwork;
 use super::path::Query;
-use super::reply::{Reply, full};
+use super::reply::Reply;
+use super::streams::{Offer, Socket, close, frame};
 
 const PROTOCOLS: &[&str] = &["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
@@ -40,23 +35,7 @@ pub fn answer(
     request: &mut Request<Bytes>,
     query: &Query,
 ) -> Result<Reply, Status> {
-    let headers = request.headers();
-    let upgrade = headers
-        .get(UPGRADE)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    if !upgrade.eq_ignore_ascii_case("websocket") {
-        return Err(Status::bad_request("Upgrade request required"));
-    }
-    let key = headers
-        .get("sec-websocket-key")
-        .map(|k| derive_accept_key(k.as_bytes()))
-        .ok_or_else(|| Status::bad_request("no Sec-WebSocket-Key"))?;
-    let protocol = chosen(headers).ok_or_else(|| {
-        Status::not_modelled(
-            "port-forward other than by the WebSocket protocols v4 and v5.channel.k8s.io",
-        )
-    })?;
+    let offer = Offer::read(request, PROTOCOLS, "port-forward")?;
     let ports = ports(query)?;
     if pod["status"]["phase"] != "Running" {
         let phase = pod["status"]["phase"].as_str().unwrap_or_default();
@@ -64,39 +43,8 @@ pub fn answer(
             "unable to forward port because pod is not running. Current status={phase}"
         )));
     }
-    let upgrade: OnUpgrade = request
-        .extensions_mut()
-        .remove()
-        .ok_or_else(|| Status::bad_request("Upgrade request required"))?;
     let pods = Arc::clone(pods);
-    tokio::spawn(async move {
-        if let Ok(upgraded) = upgrade.await {
-            let socket =
-                WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-            forward(socket, pods, pod, ports).await;
-        }
-    });
-    let mut reply = http::Response::new(full(Vec::new()));
-    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = reply.headers_mut();
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert("sec-websocket-protocol", HeaderValue::from_static(protocol));
-    if let Ok(key) = HeaderValue::from_str(&key) {
-        headers.insert("sec-websocket-accept", key);
-    }
-    Ok(reply)
-}
-
-fn chosen(headers: &HeaderMap) -> Option<&'static str> {
-    let offered: Vec<&str> = headers
-        .get_all("sec-websocket-protocol")
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(','))
-        .map(str::trim)
-        .collect();
-    PROTOCOLS.iter().copied().find(|p| offered.contains(p))
+    Ok(offer.accept(move |socket| forward(socket, pods, pod, ports)))
 }
 
 fn ports(query: &Query) -> Result<Vec<u16>, Status> {
@@ -115,18 +63,9 @@ fn ports(query: &Query) -> Result<Vec<u16>, Status> {
         .collect()
 }
 
-type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
-
 /// The number of a port's data channel; its error channel is the next one.
 fn data_channel(at: usize) -> u8 {
     u8::try_from(at * 2).unwrap_or(u8::MAX)
-}
-
-fn frame(channel: u8, data: &[u8]) -> Message {
-    let mut bytes = Vec::with_capacity(data.len() + 1);
-    bytes.push(channel);
-    bytes.extend_from_slice(data);
-    Message::Binary(bytes.into())
 }
 
 async fn forward(socket: Socket, pods: Arc<dyn PodNetwork>, pod: Arc<Value>, ports: Vec<u16>) {
@@ -169,11 +108,7 @@ async fn forward(socket: Socket, pods: Arc<dyn PodNetwork>, pod: Arc<Value>, por
                 return;
             }
         }
-        let close = CloseFrame {
-            code: CloseCode::Normal,
-            reason: "".into(),
-        };
-        let _ = to_client.send(Message::Close(Some(close))).await;
+        let _ = to_client.send(close()).await;
         let _ = to_client.flush().await;
     };
     tokio::select! {

@@ -105,6 +105,11 @@ impl PodState {
         }
     }
 
+    /// The pod's address.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Starts a container.
     pub fn start(&mut self, index: usize, now: &str) {
         self.sandbox = true;
