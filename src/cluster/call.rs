@@ -339,7 +339,7 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
-fn status_answer(code: u16, body: &[u8], retry_after: Option<Duration>) -> StatusAnswer {
+pub(super) fn status_answer(code: u16, body: &[u8], retry_after: Option<Duration>) -> StatusAnswer {
     let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     if json.get("kind").and_then(Value::as_str) == Some("Status") {
         let text = |key| {

@@ -13,17 +13,22 @@
 //! | `read` | get, list, access, version |
 //! | `door`, `send`, `write` | who may mutate; mutations whose answer is lost; the verbs |
 //! | `rollout`, `blocked`, `wait` | how far a rollout is, what blocks it, waiting for it |
-//! | `forward` | HTTP to a port of a pod |
+//! | `forward`, `listen` | HTTP to a port of a pod; a local port that leads there |
+//! | `container`, `exec`, `logs` | which container is meant; commands in it; what it wrote |
 //! | `error` | what can go wrong |
 
 mod blocked;
 mod call;
 mod connect;
+mod container;
 mod discovery;
 mod door;
 mod error;
+mod exec;
 mod forward;
 mod kind;
+mod listen;
+mod logs;
 mod merge;
 mod object;
 mod read;
@@ -41,10 +46,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 pub use connect::Target;
+pub use container::ContainerError;
 pub use door::{Mutation, Outcome, Policy, PolicyError, Refusal, Verb, Written};
 pub use error::{ClusterError, Forbidden, Subject};
+pub use exec::{ExecError, ExecOptions, ExecOutput};
 pub use forward::{Forward, ForwardError, HttpAnswer, Limits};
 pub use kind::Kind;
+pub use listen::LocalPort;
+pub use logs::{LogOptions, LogStream};
 pub use merge::{changes_nothing, difference, merge};
 pub use object::{Object, redacted};
 pub use read::{Selector, Version};

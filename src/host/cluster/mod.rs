@@ -4,6 +4,7 @@
 //! is kept by [`crate::cluster`].
 
 mod act;
+mod pods;
 mod read;
 mod write;
 
@@ -13,6 +14,7 @@ pub(in crate::host) use act::{place, shown, written};
 pub(super) fn register(engine: &mut rhai::Engine) {
     let mut module = rhai::Module::new();
     module.set_doc("/// Objects of any kind, read and changed as kubectl does it.");
+    pods::add_to(&mut module);
     read::add_to(&mut module);
     write::add_to(&mut module);
     engine.register_static_module("cluster", module.into());

@@ -36,12 +36,7 @@ pub struct Ctx {
 }
 
 impl Ctx {
-    pub fn new(
-        kube: Kube,
-        clock: SimClock,
-        mesh: Arc<dyn PodLifecycle>,
-        options: &Options,
-    ) -> Ctx {
+    pub fn new(kube: Kube, clock: SimClock, mesh: Arc<dyn PodLifecycle>, options: &Options) -> Ctx {
         let made = || Containers::new(kube.clone(), clock);
         let containers = options.containers.clone().unwrap_or_else(made);
         Ctx {

@@ -11,8 +11,8 @@ use super::context::{Ctx, seconds};
 use super::events::Event;
 use super::manager::{Controller, Key, Outcome};
 use super::objects::{
-    array, condition_is_true, deleting, int_or, name, namespace, object_at, set_condition, set_count,
-    text, uid,
+    array, condition_is_true, deleting, int_or, name, namespace, object_at, set_condition,
+    set_count, text, uid,
 };
 use super::ownership::claim;
 use super::pods::{from_template, is_active, is_ready};
@@ -58,7 +58,11 @@ fn tally(ctx: &Ctx, job: &Value) -> Tally {
     Tally {
         succeeded: ended("Succeeded"),
         failed: ended("Failed"),
-        restarts: pods.iter().filter(|p| is_active(p)).map(|p| restarts(p)).sum(),
+        restarts: pods
+            .iter()
+            .filter(|p| is_active(p))
+            .map(|p| restarts(p))
+            .sum(),
         active: pods.iter().filter(|p| is_active(p)).cloned().collect(),
     }
 }

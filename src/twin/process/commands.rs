@@ -95,7 +95,9 @@ pub async fn run(
                     Ok(code) => Err(Stop::Exit(u8::try_from(code & 0xff).unwrap_or(0))),
                     Err(_) => {
                         let said = format!("sh: 1: exit: Illegal number: {code}\n");
-                        shell.write(Channel::Err, redirects, said.as_bytes()).await?;
+                        shell
+                            .write(Channel::Err, redirects, said.as_bytes())
+                            .await?;
                         Err(Stop::Exit(2))
                     }
                 },
@@ -187,11 +189,7 @@ fn printf(args: &[String]) -> Result<String, Stop> {
     }
 }
 
-async fn cat(
-    shell: &mut Shell<'_>,
-    args: &[String],
-    redirects: &[Redirect],
-) -> Result<u8, Stop> {
+async fn cat(shell: &mut Shell<'_>, args: &[String], redirects: &[Redirect]) -> Result<u8, Stop> {
     if let Some(flag) = args.iter().find(|a| a.starts_with('-') && a.len() > 1) {
         return refused(format!("`cat {flag}`"));
     }
@@ -217,17 +215,15 @@ async fn cat(
             Err(NoFile::NotModelled(what)) => return Err(what.into()),
         };
         let said = format!("cat: {path}: {why}\n");
-        shell.write(Channel::Err, redirects, said.as_bytes()).await?;
+        shell
+            .write(Channel::Err, redirects, said.as_bytes())
+            .await?;
         code = 1;
     }
     Ok(code)
 }
 
-async fn seq(
-    shell: &Shell<'_>,
-    args: &[String],
-    redirects: &[Redirect],
-) -> Result<u8, Stop> {
+async fn seq(shell: &Shell<'_>, args: &[String], redirects: &[Redirect]) -> Result<u8, Stop> {
     let numbers: Result<Vec<i64>, _> = args.iter().map(|a| a.parse()).collect();
     let (first, last) = match numbers.as_deref() {
         Ok([last]) => (1, *last),
@@ -239,7 +235,9 @@ async fn seq(
         text.push_str(&number.to_string());
         text.push('\n');
         if text.len() > 16_000 || number == last {
-            shell.write(Channel::Out, redirects, text.as_bytes()).await?;
+            shell
+                .write(Channel::Out, redirects, text.as_bytes())
+                .await?;
             text.clear();
         }
     }
@@ -285,7 +283,9 @@ fn test(shell: &Shell<'_>, args: &[String]) -> Result<u8, Stop> {
     };
     let number = |text: &str| match text.parse::<i64>() {
         Ok(number) => Ok(number),
-        Err(_) => Err(Stop::from(NotModelled(format!("`test` of the number {text}")))),
+        Err(_) => Err(Stop::from(NotModelled(format!(
+            "`test` of the number {text}"
+        )))),
     };
     let texts: Vec<&str> = args.iter().map(String::as_str).collect();
     let holds = match texts.as_slice() {
@@ -335,7 +335,10 @@ async fn curl(
         None => (url, "/"),
     };
     let (host, port) = authority.split_once(':').unwrap_or((authority, "80"));
-    let Some(port) = port.parse().ok().filter(|_| matches!(host, "localhost" | "127.0.0.1"))
+    let Some(port) = port
+        .parse()
+        .ok()
+        .filter(|_| matches!(host, "localhost" | "127.0.0.1"))
     else {
         return refused(format!("`curl` of {authority}"));
     };

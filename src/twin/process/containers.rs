@@ -163,7 +163,11 @@ impl Containers {
                     output.end();
                     // The kubelet may have gone on without it.
                     let run = number;
-                    let _ = exits.send(Exit { container, run, code });
+                    let _ = exits.send(Exit {
+                        container,
+                        run,
+                        code,
+                    });
                 });
                 *locked(&run.task) = Some(task.abort_handle());
             }

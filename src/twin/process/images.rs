@@ -54,7 +54,8 @@ pub fn runs(machine: &Machine) -> Runs {
     }
     let repository = image.rsplit_once(':').map_or(image, |(name, _)| name);
     let is_application = repository == "lab/http"
-        || (image.starts_with("registry.example/") && !image.starts_with("registry.example/istio/"));
+        || (image.starts_with("registry.example/")
+            && !image.starts_with("registry.example/istio/"));
     if is_application && args.is_empty() {
         let port = env.get("PORT").and_then(|p| p.parse().ok());
         let first = spec["ports"][0]["containerPort"].as_u64();
@@ -72,7 +73,11 @@ pub fn listens(port: u16) -> String {
 /// The first lines of a proxy's log, as pilot-agent writes them.
 pub fn agent_starts(machine: &Machine) -> String {
     let role = machine.container["args"][1].as_str().unwrap_or("sidecar");
-    let kind = if role == "sidecar" { "sidecar" } else { "router" };
+    let kind = if role == "sidecar" {
+        "sidecar"
+    } else {
+        "router"
+    };
     let (name, namespace) = (
         machine.text("/metadata/name"),
         machine.text("/metadata/namespace"),

@@ -57,10 +57,10 @@ impl Machine {
     }
 
     fn data(&self, resource: &str, name: &str) -> Option<BTreeMap<String, Vec<u8>>> {
-        let object = self
-            .containers
-            .kube()
-            .get(resource, self.text("/metadata/namespace"), name)?;
+        let object =
+            self.containers
+                .kube()
+                .get(resource, self.text("/metadata/namespace"), name)?;
         let entries = |field: &str| {
             let map = object[field].as_object().into_iter().flatten();
             map.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
@@ -118,7 +118,10 @@ impl Machine {
 
     fn value_from(&self, from: &Value) -> String {
         let text = |v: &Value, key: &str| v[key].as_str().unwrap_or_default().to_owned();
-        for (field, resource) in [("configMapKeyRef", "configmaps"), ("secretKeyRef", "secrets")] {
+        for (field, resource) in [
+            ("configMapKeyRef", "configmaps"),
+            ("secretKeyRef", "secrets"),
+        ] {
             if let Some(source) = from.get(field) {
                 let data = self.data(resource, &text(source, "name"));
                 let value = data.and_then(|d| d.get(&text(source, "key")).cloned());
@@ -131,7 +134,8 @@ impl Machine {
             let map = map.unwrap_or(&Value::Null);
             return map[key].as_str().unwrap_or_default().to_owned();
         }
-        self.text(&format!("/{}", path.replace('.', "/"))).to_owned()
+        self.text(&format!("/{}", path.replace('.', "/")))
+            .to_owned()
     }
 
     /// A file's bytes.
@@ -145,7 +149,10 @@ impl Machine {
         if path == "/nonexistent" || path.starts_with("/nonexistent/") {
             return Err(NoFile::Missing);
         }
-        let mounts = self.container["volumeMounts"].as_array().into_iter().flatten();
+        let mounts = self.container["volumeMounts"]
+            .as_array()
+            .into_iter()
+            .flatten();
         for mount in mounts {
             let place = mount["mountPath"].as_str().unwrap_or_default();
             let place = place.trim_end_matches('/');

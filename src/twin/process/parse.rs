@@ -103,9 +103,11 @@ fn tokens(text: &str) -> Result<Vec<Token>, NotModelled> {
     while let Some(next) = reader.peek() {
         match next {
             ' ' | '\t' => reader.at += 1,
-            '#' => while reader.peek().is_some_and(|c| c != '\n') {
-                reader.at += 1;
-            },
+            '#' => {
+                while reader.peek().is_some_and(|c| c != '\n') {
+                    reader.at += 1;
+                }
+            }
             _ => {
                 if let Some(redirect) = reader.redirect()? {
                     tokens.push(Token::Redirect(redirect));

@@ -87,9 +87,10 @@ fn wish(pod: &str, query: &Query) -> Result<Wish, Status> {
                 .checked_sub(past)
                 .unwrap_or(Timestamp::UNIX_EPOCH)
         }),
-        time => Some(time.parse().map_err(|_| {
-            Status::bad_request(format!("parsing time \"{time}\" as RFC 3339"))
-        })?),
+        time => Some(
+            time.parse()
+                .map_err(|_| Status::bad_request(format!("parsing time \"{time}\" as RFC 3339")))?,
+        ),
     };
     Ok(Wish {
         follow: query.is_true("follow"),
