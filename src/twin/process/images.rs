@@ -119,6 +119,7 @@ pub async fn serve(machine: Arc<Machine>, stream: DuplexStream) {
     });
     // A client that goes away in the middle is no event.
     let _ = hyper::server::conn::http1::Builder::new()
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }

@@ -1,4 +1,4 @@
-//! Port-forward over a WebSocket: protocols `v4.channel.k8s.io` and `v5.channel.k8s.io`.
+//! Port-forward over a WebSocket: protocols `v4.channel.k8s.io` and `v5.channel.k8s.io`, and kubectl's ([`spdy`]).
 //!
 //! Each asked port has two channels, data and error, in the order of the ports. The first frame of a
 //! channel is the port's number; then data is passed on in both directions. When the pod's side ends,
@@ -18,9 +18,10 @@ use super::super::kube::Status;
 use super::network::PodNetwork;
 use super::path::Query;
 use super::reply::Reply;
+use super::spdy;
 use super::streams::{Offer, Socket, close, frame};
 
-const PROTOCOLS: &[&str] = &["v5.channel.k8s.io", "v4.channel.k8s.io"];
+const PROTOCOLS: &[&str] = &["v5.channel.k8s.io", "v4.channel.k8s.io", spdy::PROTOCOL];
 
 /// How much of a pod's answer is passed on in one frame.
 const CHUNK: usize = 32 * 1024;
@@ -36,7 +37,9 @@ pub fn answer(
     query: &Query,
 ) -> Result<Reply, Status> {
     let offer = Offer::read(request, PROTOCOLS, "port-forward")?;
-    let ports = ports(query)?;
+    // The tunnelled protocol names its ports later, stream by stream.
+    let tunnel = offer.protocol == spdy::PROTOCOL;
+    let ports = if tunnel { Vec::new() } else { ports(query)? };
     if pod["status"]["phase"] != "Running" {
         let phase = pod["status"]["phase"].as_str().unwrap_or_default();
         return Err(Status::bad_request(format!(
@@ -44,7 +47,13 @@ pub fn answer(
         )));
     }
     let pods = Arc::clone(pods);
-    Ok(offer.accept(move |socket| forward(socket, pods, pod, ports)))
+    Ok(offer.accept(move |socket| async move {
+        if tunnel {
+            spdy::forward(socket, pods, pod).await;
+        } else {
+            forward(socket, pods, pod, ports).await;
+        }
+    }))
 }
 
 fn ports(query: &Query) -> Result<Vec<u16>, Status> {
@@ -118,7 +127,7 @@ async fn forward(socket: Socket, pods: Arc<dyn PodNetwork>, pod: Arc<Value>, por
 }
 
 /// The words of a real node.
-fn refused(pod: &Value, port: u16, why: &str) -> String {
+pub fn refused(pod: &Value, port: u16, why: &str) -> String {
     let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
     format!(
         "error forwarding port {port} to pod {uid}, uid : failed to execute portforward in network namespace: \

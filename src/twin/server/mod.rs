@@ -24,6 +24,7 @@ mod rbac;
 mod reply;
 mod review;
 mod service;
+mod spdy;
 mod streams;
 mod subresources;
 mod table;
