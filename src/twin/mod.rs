@@ -11,6 +11,7 @@
 //! | of the twin | against |
 //! |---|---|
 //! | API server, controllers, errors, tables | kube-apiserver 1.34.4 and its controllers, by `tests/kdiff`: what differs is listed there with its reason |
+//! | logs, exec and port-forward | kubectl 1.37.1 (`tests/integration/kubectl`), and one contract for the twin and the lab |
 //! | `asmcli`: flags, refusals, what an installation leaves | the lab's, which installs real revisions: one contract for both (`tests/integration/asmcli.rs`) |
 //! | dumps: shape, chain order, sorted bundles, names of secrets | Envoy 1.40 under Istio 1.31 (`tests/fixtures`), which the same verdicts are asked of |
 //! | injection by labels, native and classic sidecars, gateways | pods as the real injector made them (`tests/fixtures/real`) |

@@ -15,7 +15,7 @@ use super::clock::SimClock;
 use super::controllers::{Controllers, Options, in_ready_set};
 use super::kube::Kube;
 use super::mesh::manifests::{
-    DEFAULT_REVISION, ISTIO_SYSTEM, KindInfo, RevisionSpec, shared_objects,
+    DEFAULT_REVISION, ISTIO_SYSTEM, RevisionSpec, shared_objects,
 };
 use super::mesh::{Mesh, operators_cacerts};
 use super::process::Containers;
@@ -106,6 +106,7 @@ impl Core {
             objects.extend(application_objects(name, namespace));
         }
         objects.extend(scenario.gateways.iter().flat_map(gateway_objects));
+        objects.extend(scenario.objects.iter().cloned());
         self.create_all(objects).await?;
         self.wait_until_ready().await
     }
@@ -156,14 +157,19 @@ impl Core {
             object["metadata"]["name"].as_str().unwrap_or_default()
         );
         let step = format!("create {name}");
-        let info =
-            KindInfo::of(&object).ok_or_else(|| failed(&step, "it is of an unknown kind"))?;
+        let text = |field: &str| object[field].as_str().unwrap_or_default();
+        let group = text("apiVersion").split_once('/').map_or("", |(g, _)| g);
+        let resource = self
+            .kube
+            .registry()
+            .by_kind(group, text("kind"))
+            .ok_or_else(|| failed(&step, "it is of an unknown kind"))?;
         let namespace = object["metadata"]["namespace"]
             .as_str()
             .unwrap_or_default()
             .to_owned();
         self.kube
-            .create(&info.resource(), &namespace, object)
+            .create(&resource.name(), &namespace, object)
             .await
             .map_err(|status| failed(&step, status.message))?;
         Ok(())

@@ -90,10 +90,18 @@ fn kubectl_exec_has_code_outputs_and_input() {
     is(&exec(&["cat"], "two\nlines\n"), 0, "two\nlines\n", "");
     let missing = exec(&["/nonexistent/program"], "");
     assert_eq!(missing.code, Some(1));
-    assert!(missing.err.contains("no such file or directory"), "{missing:?}");
+    assert!(
+        missing.err.contains("no such file or directory"),
+        "{missing:?}"
+    );
     let unknown = exec(&["nmap"], "");
     assert_ne!(unknown.code, Some(0), "what is not modelled never succeeds");
-    assert!(unknown.err.contains("the twin does not model the program nmap"), "{unknown:?}");
+    assert!(
+        unknown
+            .err
+            .contains("the twin does not model the program nmap"),
+        "{unknown:?}"
+    );
     let defaulted = lab.run(&["exec", "-n", "legacy", "talker", "--", "hostname"], "");
     is(
         &defaulted,
@@ -121,12 +129,21 @@ fn kubectl_logs_in_each_way() {
     lab.talker();
     let whole = "1\n2\n3\n4\n5\nlast\n";
     assert_eq!(lab.ok("logs -n legacy talker -c main"), whole);
-    assert_eq!(lab.ok("logs -n legacy talker -c main --tail=2"), "5\nlast\n");
+    assert_eq!(
+        lab.ok("logs -n legacy talker -c main --tail=2"),
+        "5\nlast\n"
+    );
     assert_eq!(lab.ok("logs -n legacy talker -c main --since=1h"), whole);
-    assert_eq!(lab.ok("logs -n legacy talker -c main --limit-bytes=3"), "1\n2");
+    assert_eq!(
+        lab.ok("logs -n legacy talker -c main --limit-bytes=3"),
+        "1\n2"
+    );
     let timed = lab.ok("logs -n legacy talker -c main --timestamps --tail=1");
     let (time, rest) = timed.split_once(' ').unwrap();
-    assert!(time.parse::<jiff::Timestamp>().is_ok() && rest == "last\n", "{timed}");
+    assert!(
+        time.parse::<jiff::Timestamp>().is_ok() && rest == "last\n",
+        "{timed}"
+    );
     assert_eq!(
         lab.ok("logs -n legacy talker --all-containers --prefix --tail=1"),
         "[pod/talker/main] last\n[pod/talker/other] listening on :8080\n"
@@ -144,11 +161,16 @@ fn kubectl_logs_in_each_way() {
     follow.wait().unwrap();
     // What fails is started again, and says what it said before.
     let ready = "jsonpath={.status.containerStatuses[0].restartCount}=2";
-    lab.ok(&format!("wait -n legacy pod/failing --for={ready} --timeout=60s"));
+    lab.ok(&format!(
+        "wait -n legacy pod/failing --for={ready} --timeout=60s"
+    ));
     assert_eq!(lab.ok("logs -n legacy failing --previous"), "try\n");
     let pod = lab.object("pod failing -n legacy");
     let last = &pod["status"]["containerStatuses"][0]["lastState"]["terminated"];
-    assert_eq!((&last["exitCode"], &last["reason"]), (&json!(3), &json!("Error")));
+    assert_eq!(
+        (&last["exitCode"], &last["reason"]),
+        (&json!(3), &json!("Error"))
+    );
 }
 
 #[test]

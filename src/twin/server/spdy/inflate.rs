@@ -43,7 +43,8 @@ impl Inflate {
             let [method, flags, id @ ..] = data.get(..6).ok_or(Broken)? else {
                 return Err(Broken);
             };
-            let is_zlib = method & 0x0f == 8 && (u16::from(*method) << 8 | u16::from(*flags)) % 31 == 0;
+            let is_zlib =
+                method & 0x0f == 8 && (u16::from(*method) << 8 | u16::from(*flags)) % 31 == 0;
             let has_dictionary = flags & 0x20 != 0;
             if !is_zlib || !has_dictionary || id != adler32(DICTIONARY).to_be_bytes() {
                 return Err(Broken);
@@ -116,16 +117,69 @@ impl Inflate {
 
 /// Base and extra bits of the lengths (RFC 1951, 3.2.5).
 const LENGTHS: [(u16, u8); 29] = [
-    (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0), (9, 0), (10, 0), (11, 1), (13, 1), (15, 1), (17, 1),
-    (19, 2), (23, 2), (27, 2), (31, 2), (35, 3), (43, 3), (51, 3), (59, 3), (67, 4), (83, 4), (99, 4),
-    (115, 4), (131, 5), (163, 5), (195, 5), (227, 5), (258, 0),
+    (3, 0),
+    (4, 0),
+    (5, 0),
+    (6, 0),
+    (7, 0),
+    (8, 0),
+    (9, 0),
+    (10, 0),
+    (11, 1),
+    (13, 1),
+    (15, 1),
+    (17, 1),
+    (19, 2),
+    (23, 2),
+    (27, 2),
+    (31, 2),
+    (35, 3),
+    (43, 3),
+    (51, 3),
+    (59, 3),
+    (67, 4),
+    (83, 4),
+    (99, 4),
+    (115, 4),
+    (131, 5),
+    (163, 5),
+    (195, 5),
+    (227, 5),
+    (258, 0),
 ];
 
 /// Base and extra bits of the distances.
 const DISTANCES: [(u16, u8); 30] = [
-    (1, 0), (2, 0), (3, 0), (4, 0), (5, 1), (7, 1), (9, 2), (13, 2), (17, 3), (25, 3), (33, 4), (49, 4),
-    (65, 5), (97, 5), (129, 6), (193, 6), (257, 7), (385, 7), (513, 8), (769, 8), (1025, 9), (1537, 9),
-    (2049, 10), (3073, 10), (4097, 11), (6145, 11), (8193, 12), (12289, 12), (16385, 13), (24577, 13),
+    (1, 0),
+    (2, 0),
+    (3, 0),
+    (4, 0),
+    (5, 1),
+    (7, 1),
+    (9, 2),
+    (13, 2),
+    (17, 3),
+    (25, 3),
+    (33, 4),
+    (49, 4),
+    (65, 5),
+    (97, 5),
+    (129, 6),
+    (193, 6),
+    (257, 7),
+    (385, 7),
+    (513, 8),
+    (769, 8),
+    (1025, 9),
+    (1537, 9),
+    (2049, 10),
+    (3073, 10),
+    (4097, 11),
+    (6145, 11),
+    (8193, 12),
+    (12289, 12),
+    (16385, 13),
+    (24577, 13),
 ];
 
 fn fixed_literals() -> Result<Codes, Broken> {
@@ -296,8 +350,15 @@ mod tests {
         let mut inflate = Inflate::default();
         let first = inflate.read(&bytes("78f9e3c6a7c22a2e294a4dcc0515210aa9a0d05528c82f2a51b030b0305028824459668a8201000000ffff")).unwrap();
         assert_eq!(first, b"streamtype error port 8080 requestid 0");
-        let second = inflate.read(&bytes("4252052c6512b12b5248cc4b514854c8c90766cc220590db15ca334b32508500000000ffff")).unwrap();
-        assert_eq!(second, b"streamtype data port 8080 requestid 0 and a longer text with a longer text");
+        let second = inflate
+            .read(&bytes(
+                "4252052c6512b12b5248cc4b514854c8c90766cc220590db15ca334b32508500000000ffff",
+            ))
+            .unwrap();
+        assert_eq!(
+            second,
+            b"streamtype data port 8080 requestid 0 and a longer text with a longer text"
+        );
         let third = inflate.read(&bytes("eccfbb4a02000040d1a44282a4824a24c1a1301c82a2a6107c94833aa4a891544e461822a598543a39b4440822f470095c1c\
              b4411d0ba914824425103412a44507210987b67ea3e19e3f380382a19171c9dc92daec3c89245f5ac372bd27f6d899319ca5\
              bf645bd1caa4edea53e17d1873dc0b773213eed785cbdef6d3e2ad28d8dd6b6c9637de4c557bf3e0273c95582ded0fc695f5\
@@ -308,12 +369,23 @@ mod tests {
              4e9d3a75ead4a953a74e9d3a75ead4a953a74e9d3a75ead4a953a74e9d3a75ead4a953a74e9d3a75ead4a953a7feafea7f00\
              0000ffff")).unwrap();
         assert_eq!(third.len(), 20000);
-        assert!(third.iter().enumerate().all(|(i, b)| usize::from(*b) == i * i % 251));
+        assert!(
+            third
+                .iter()
+                .enumerate()
+                .all(|(i, b)| usize::from(*b) == i * i % 251)
+        );
     }
 
     #[test]
     fn what_is_no_such_stream_is_refused() {
-        for hex in ["", "7801", "789c000000ffff00", "78bbe3c6a7c3000000ffff", "78bbe3c6a7c207"] {
+        for hex in [
+            "",
+            "7801",
+            "789c000000ffff00",
+            "78bbe3c6a7c3000000ffff",
+            "78bbe3c6a7c207",
+        ] {
             assert_eq!(Inflate::default().read(&bytes(hex)), Err(Broken), "{hex}");
         }
     }

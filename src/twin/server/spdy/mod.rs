@@ -35,8 +35,16 @@ const CHUNK: usize = 16 * 1024;
 /// A frame: of control, or of data.
 #[derive(Debug, PartialEq)]
 enum Frame {
-    Control { kind: u16, flags: u8, data: Vec<u8> },
-    Data { stream: u32, flags: u8, data: Vec<u8> },
+    Control {
+        kind: u16,
+        flags: u8,
+        data: Vec<u8>,
+    },
+    Data {
+        stream: u32,
+        flags: u8,
+        data: Vec<u8>,
+    },
 }
 
 /// The first whole frame of what came, which is taken off.
