@@ -14,9 +14,7 @@ use super::asmcli::package::{self, PackageParams, Request};
 use super::clock::SimClock;
 use super::controllers::{Controllers, Options, in_ready_set};
 use super::kube::Kube;
-use super::mesh::manifests::{
-    DEFAULT_REVISION, ISTIO_SYSTEM, RevisionSpec, shared_objects,
-};
+use super::mesh::manifests::{DEFAULT_REVISION, ISTIO_SYSTEM, RevisionSpec, shared_objects};
 use super::mesh::{Mesh, operators_cacerts};
 use super::process::Containers;
 use super::scenario::{InstalledRevision, OldCa, Scenario, application_objects, gateway_objects};

@@ -40,11 +40,11 @@ pub fn runs(machine: &Machine) -> Runs {
             .map(|text| super::machine::expanded(text, &env))
             .collect()
     };
-    let (mut argv, args) = (texts("command"), texts("args"));
+    let (mut command_line, args) = (texts("command"), texts("args"));
     let image = spec["image"].as_str().unwrap_or_default();
-    if !argv.is_empty() {
-        argv.extend(args);
-        return match shell::Command::new(&argv, machine.is_proxy()) {
+    if !command_line.is_empty() {
+        command_line.extend(args);
+        return match shell::Command::new(&command_line, machine.is_proxy()) {
             Ok(command) => Runs::Command(command),
             Err(what) => Runs::Unknown(what),
         };

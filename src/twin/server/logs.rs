@@ -44,16 +44,22 @@ pub fn answer(containers: &Containers, pod: &Value, query: &Query) -> Result<Rep
         named => named,
     };
     let uid = text("/metadata/uid");
-    let run = if query.is_true("previous") {
-        containers.run_before(uid, container).ok_or_else(|| {
+    let previous = query.is_true("previous");
+    let run = if previous && waits_again(pod, container) {
+        containers.run(uid, container)
+    } else if previous {
+        containers.run_before(uid, container)
+    } else {
+        containers.run(uid, container)
+    };
+    let run = if previous {
+        run.ok_or_else(|| {
             Status::bad_request(format!(
                 "previous terminated container \"{container}\" in pod \"{name}\" not found"
             ))
         })?
     } else {
-        containers
-            .run(uid, container)
-            .ok_or_else(|| waiting(pod, name, container))?
+        run.ok_or_else(|| waiting(pod, name, container))?
     };
     if let Some(NotModelled(what)) = run.unknown() {
         return Err(Status::not_modelled(&format!("logs: {what}")));
@@ -101,13 +107,24 @@ fn wish(pod: &str, query: &Query) -> Result<Wish, Status> {
     })
 }
 
-/// A container that has not started, in the words of a kubelet.
-fn waiting(pod: &Value, name: &str, container: &str) -> Status {
-    let reason = ["initContainerStatuses", "containerStatuses"]
+/// A container's status.
+fn status_of<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
+    ["initContainerStatuses", "containerStatuses"]
         .iter()
         .flat_map(|list| pod["status"][*list].as_array().into_iter().flatten())
         .find(|c| c["name"] == container)
-        .and_then(|c| c["state"]["waiting"]["reason"].as_str());
+}
+
+/// Whether a container has ended and is on hold: its last run is its previous one then.
+fn waits_again(pod: &Value, container: &str) -> bool {
+    status_of(pod, container).is_some_and(|status| {
+        status["state"]["waiting"].is_object() && status["lastState"]["terminated"].is_object()
+    })
+}
+
+/// A container that has not started, in the words of a kubelet.
+fn waiting(pod: &Value, name: &str, container: &str) -> Status {
+    let reason = status_of(pod, container).and_then(|c| c["state"]["waiting"]["reason"].as_str());
     let why = match reason {
         None => {
             return Status::bad_request(format!(
@@ -142,12 +159,12 @@ fn stream(run: Arc<Run>, wish: Wish) -> Reply {
 
 /// Writes what is wanted until there is no more, the limit is reached, or nobody reads.
 async fn write(run: &Run, wish: &Wish, send: &mpsc::Sender<Bytes>) -> Option<()> {
-    let mut changes = run.output.changes();
+    let mut news = run.output.changes();
     let mut left = wish.limit.unwrap_or(usize::MAX);
     let mut next = 0;
     let mut first = true;
     loop {
-        changes.borrow_and_update();
+        news.borrow_and_update();
         let (mut lines, after, ended) = run.output.since(next);
         next = after;
         lines.retain(|line| wish.since.is_none_or(|since| line.at >= since));
@@ -168,7 +185,7 @@ async fn write(run: &Run, wish: &Wish, send: &mpsc::Sender<Bytes>) -> Option<()>
             return Some(());
         }
         tokio::select! {
-            changed = changes.changed() => changed.ok()?,
+            changed = news.changed() => changed.ok()?,
             () = send.closed() => return None,
         }
     }

@@ -216,11 +216,26 @@ objects:
     let rocket = lab.cluster.get(&kind, Some("shop"), "one").await.unwrap();
     assert_eq!(rocket.unwrap().at("/spec/stages"), Some(&json!(3)));
     let kind = lab.cluster.kind("cm").await.unwrap();
-    assert!(lab.cluster.get(&kind, Some("shop"), "plan").await.unwrap().is_some());
+    assert!(
+        lab.cluster
+            .get(&kind, Some("shop"), "plan")
+            .await
+            .unwrap()
+            .is_some()
+    );
     lab.twin.stop().await;
     // What is of no known kind does not start.
-    let objects = "title: t\nobjects: [{apiVersion: example.com/v1, kind: Rocket, metadata: {name: one}}]\n";
+    let objects =
+        "title: t\nobjects: [{apiVersion: example.com/v1, kind: Rocket, metadata: {name: one}}]\n";
     let scenario = Scenario::parse("test", objects).unwrap();
-    let error = Twin::start(scenario, TwinOptions::default()).await.err().unwrap();
-    assert!(error.to_string().contains("create Rocket `one`: it is of an unknown kind"), "{error}");
+    let error = Twin::start(scenario, TwinOptions::default())
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("create Rocket `one`: it is of an unknown kind"),
+        "{error}"
+    );
 }
