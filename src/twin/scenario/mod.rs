@@ -325,6 +325,7 @@ impl Default for Scenario {
             revisions: Vec::new(),
             namespaces: BTreeMap::new(),
             gateways: Vec::new(),
+            objects: Vec::new(),
             params: BTreeMap::new(),
             faults: Faults::default(),
         }
