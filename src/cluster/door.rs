@@ -21,6 +21,8 @@ pub enum Verb {
     Create,
     /// The end of an object.
     Delete,
+    /// A command in a container of a pod, which may change anything.
+    Exec,
     /// A JSON merge patch (RFC 7396) of an object.
     Patch,
 }
@@ -32,11 +34,12 @@ impl fmt::Display for Verb {
 }
 
 impl Verb {
-    /// The API verb: `create`, `delete`, `patch`.
+    /// The API verb: `create`, `delete`, `patch`; `exec`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::Delete => "delete",
+            Self::Exec => "exec",
             Self::Patch => "patch",
         }
     }
@@ -45,7 +48,7 @@ impl Verb {
 /// A change that is about to be sent. Changes that change nothing never become one.
 #[derive(Clone)]
 pub struct Mutation {
-    /// Create, delete or patch.
+    /// Create, delete, patch or exec.
     pub verb: Verb,
     /// Of which kind the object is.
     pub kind: Kind,
@@ -55,7 +58,7 @@ pub struct Mutation {
     pub name: String,
     /// The object as it was read just before; none for a creation.
     pub before: Option<Object>,
-    /// The object to create, or the merge patch.
+    /// The object to create, the merge patch, or `{command, container}`.
     pub body: Option<Value>,
     /// The word behind it, where there is one: `label`, `annotate`, `restart`, `apply`.
     pub why: Option<&'static str>,
@@ -66,6 +69,7 @@ impl Mutation {
     pub fn after(&self) -> Option<Value> {
         match (self.verb, &self.before, &self.body) {
             (Verb::Delete, ..) => None,
+            (Verb::Exec, before, _) => before.as_ref().map(Object::to_value),
             (Verb::Patch, Some(before), Some(patch)) => {
                 let mut after = before.to_value();
                 merge::merge(&mut after, patch);
@@ -156,6 +160,8 @@ pub enum Outcome {
     Created,
     /// It is gone, or going if that was not to be waited for.
     Deleted,
+    /// A command was executed; what it changed is not known.
+    Executed,
     /// It was as wanted; nothing was sent.
     Unchanged,
 }
@@ -200,21 +206,32 @@ impl Cluster {
 
     /// Sends a mutation: the only caller of the functions that do.
     pub(super) async fn mutate(&self, mutation: Mutation) -> Result<Written, ClusterError> {
+        let sent = self.send_mutation(&mutation);
+        self.admit(&mutation, sent, Written::clone).await
+    }
+
+    /// Lets `work`, which is what a mutation does, begin when the policy permits it; `told` is how its result is told.
+    pub(super) async fn admit<T>(
+        &self,
+        mutation: &Mutation,
+        work: impl Future<Output = Result<T, ClusterError>>,
+        told: impl Fn(&T) -> Written,
+    ) -> Result<T, ClusterError> {
         let Some(policy) = self.policy() else {
-            return self.send_mutation(&mutation).await;
+            return work.await;
         };
         let mut report = Report {
             cluster: self,
-            mutation: &mutation,
+            mutation,
             policy: policy.as_ref(),
             told: false,
         };
-        let result = match policy.review(self, &mutation).await {
-            Ok(()) => self.send_mutation(&mutation).await,
+        let result = match policy.review(self, mutation).await {
+            Ok(()) => work.await,
             Err(PolicyError::Refused(refusal)) => Err(ClusterError::Refused(Box::new(refusal))),
             Err(PolicyError::Failed(error)) => Err(error),
         };
-        report.tell(&result);
+        report.tell(&result.as_ref().map(told).map_err(Clone::clone));
         result
     }
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connect::Obstacle;
+use super::container::ContainerError;
 use super::door::Refusal;
+use super::exec::ExecError;
 use super::forward::ForwardError;
 use super::rollout::Blocked;
 
@@ -129,6 +131,16 @@ pub enum ClusterError {
         /// The server's words.
         message: String,
     },
+    /// A container of a pod that cannot be asked, or is not named where there are several.
+    #[error("pod `{pod}` in namespace `{namespace}`: {cause}")]
+    Container {
+        /// The pod.
+        pod: String,
+        /// Its namespace.
+        namespace: String,
+        /// What is wrong with it.
+        cause: ContainerError,
+    },
     /// The credentials of the context cannot be had.
     #[error("no credentials for context `{context}`: {reason}")]
     Credentials {
@@ -159,6 +171,18 @@ pub enum ClusterError {
         subject: Subject,
         /// The server's words.
         message: String,
+    },
+    /// A command in a container was not executed, or its end is not known.
+    #[error("exec in container `{container}` of pod `{pod}` in namespace `{namespace}`: {cause}")]
+    Exec {
+        /// The pod.
+        pod: String,
+        /// Its namespace.
+        namespace: String,
+        /// The container.
+        container: String,
+        /// Which of the ways to fail it was.
+        cause: ExecError,
     },
     /// RBAC does not allow it.
     #[error("{}", forbidden(.0))]
@@ -200,6 +224,16 @@ pub enum ClusterError {
         path: String,
         /// Why.
         reason: String,
+    },
+    /// A log has more bytes than were to be read.
+    #[error("the log of pod `{pod}` in namespace `{namespace}` has more than {limit} bytes")]
+    LogTooLong {
+        /// The pod.
+        pod: String,
+        /// Its namespace.
+        namespace: String,
+        /// Bytes that were to be read at most.
+        limit: usize,
     },
     /// A namespaced kind was asked for without a namespace, or the other way round.
     #[error("{message}")]
@@ -413,7 +447,10 @@ impl ClusterError {
                 f.resource,
                 scope(f.namespace.as_deref())
             )),
+            Self::Container { cause, .. } => cause.hint(),
+            Self::Exec { cause, .. } => cause.hint(),
             Self::Forward { cause, .. } => cause.hint(),
+            Self::LogTooLong { .. } => Some("ask for less: `tail: LINES`, `since: SECONDS`".into()),
             Self::Interrupted { .. } | Self::OutcomeUnknown { .. } => {
                 Some("run again: what is done already is not repeated".into())
             }
@@ -496,7 +533,10 @@ impl ClusterError {
                 let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
                 Some(parts.join("/"))
             }
-            Self::Forward { pod, namespace, .. } => Some(format!("pod/{namespace}/{pod}")),
+            Self::Container { pod, namespace, .. }
+            | Self::Exec { pod, namespace, .. }
+            | Self::Forward { pod, namespace, .. }
+            | Self::LogTooLong { pod, namespace, .. } => Some(format!("pod/{namespace}/{pod}")),
             _ => None,
         }
     }

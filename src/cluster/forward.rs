@@ -52,6 +52,8 @@ pub struct HttpAnswer {
     pub status: u16,
     /// `Content-Type`; empty if there was none.
     pub content_type: String,
+    /// All headers, names in lower case, in their order.
+    pub headers: Vec<(String, String)>,
     /// The body, complete.
     pub body: Bytes,
 }
@@ -233,9 +235,21 @@ impl Forward {
     /// [`ClusterError::Forward`] with the way in which it failed. After an error the forward is of
     /// no more use.
     pub async fn get(&mut self, path: &str) -> Result<HttpAnswer, ClusterError> {
+        self.get_with(path, &[]).await
+    }
+
+    /// As [`Self::get`], with headers of one's own.
+    ///
+    /// # Errors
+    /// As for [`Self::get`]; a header that cannot be one is [`ForwardError::NotHttp`].
+    pub async fn get_with(
+        &mut self,
+        path: &str,
+        headers: &[(String, String)],
+    ) -> Result<HttpAnswer, ClusterError> {
         let total = self.limits.total;
         let place = self.place.clone();
-        match timeout_at(self.deadline, self.exchange(path)).await {
+        match timeout_at(self.deadline, self.exchange(path, headers)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(cause)) => Err(place.error(self.explain(cause).await)),
             Err(_) => {
@@ -258,9 +272,19 @@ impl Forward {
         }
     }
 
-    async fn exchange(&mut self, path: &str) -> Result<HttpAnswer, ForwardError> {
-        let request = Request::get(path)
-            .header(header::HOST, "localhost")
+    async fn exchange(
+        &mut self,
+        path: &str,
+        headers: &[(String, String)],
+    ) -> Result<HttpAnswer, ForwardError> {
+        let mut request = Request::get(path);
+        if !headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("host")) {
+            request = request.header(header::HOST, "localhost");
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request
             .body(Empty::new())
             .map_err(|e| ForwardError::NotHttp(format!("`{path}` is no path: {e}")))?;
         self.sender.ready().await.map_err(|e| of_hyper(&e))?;
@@ -293,8 +317,17 @@ impl Forward {
             .and_then(|v| v.to_str().ok())
             .unwrap_or("")
             .to_owned();
+        let headers = parts
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                (name.to_string(), value)
+            })
+            .collect();
         Ok(HttpAnswer {
             status: parts.status.as_u16(),
+            headers,
             content_type,
             body: bytes.into(),
         })

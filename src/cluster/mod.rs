@@ -19,6 +19,8 @@
 //! | `watch` | changes, without gaps |
 //! | `condition`, `until` | waiting until objects are as they should be |
 //! | `forward` | HTTP to a port of a pod |
+//! | `forward`, `listen` | HTTP to a port of a pod; a local port that leads there |
+//! | `container`, `exec`, `logs` | which container is meant; commands in it; what it wrote |
 //! | `error` | what can go wrong |
 
 mod access;
@@ -26,14 +28,18 @@ mod blocked;
 mod call;
 mod condition;
 mod connect;
+mod container;
 mod discovery;
 mod door;
 mod error;
 mod events;
+mod exec;
 mod filter;
 mod forward;
 mod kind;
 mod list;
+mod listen;
+mod logs;
 mod merge;
 mod object;
 mod path;
@@ -55,14 +61,19 @@ use std::sync::{Arc, RwLock};
 
 pub use access::{Access, Rules, Wish};
 pub use condition::Condition;
+pub use connect::Target;
 pub use connect::{Obstacle, Target};
+pub use container::ContainerError;
 pub use door::{Mutation, Outcome, Policy, PolicyError, Refusal, Verb, Written};
 pub use error::{ClusterError, Forbidden, Subject};
 pub use events::Happening;
+pub use exec::{ExecError, ExecOptions, ExecOutput};
 pub use filter::Filter;
 pub use forward::{Forward, ForwardError, HttpAnswer, Limits};
 pub use kind::Kind;
 pub use list::Query;
+pub use listen::LocalPort;
+pub use logs::{LogOptions, LogStream};
 pub use merge::{changes_nothing, difference, merge};
 pub use object::{Object, redacted};
 pub use path::{FieldPath, PathError};

@@ -124,6 +124,7 @@ impl Cluster {
             }
             (Verb::Patch, Some(_)) => Ok(Settled::NotDone),
             (Verb::Delete, Some(now)) if same(&now) && !now.is_deleting() => Ok(Settled::NotDone),
+            (Verb::Exec, _) => Err(unknown("commands are not sent again".into())),
             (Verb::Delete, _) => Ok(Settled::Done(mutation.written(Outcome::Deleted, None))),
         }
     }
@@ -151,6 +152,7 @@ impl Mutation {
     fn answered(&self, answer: Value) -> Written {
         match self.verb {
             Verb::Delete => self.written(Outcome::Deleted, None),
+            Verb::Exec => self.written(Outcome::Executed, None),
             Verb::Create => self.written(Outcome::Created, Some(self.kind.object(answer))),
             Verb::Patch => {
                 let now = self.kind.object(answer);
@@ -181,6 +183,7 @@ impl Mutation {
                 None => format!("{printed} {name:?} deleted"),
             },
             Outcome::Created => format!("{printed}/{name} created"),
+            Outcome::Executed => format!("{printed}/{name} executed"),
             Outcome::Changed => format!("{printed}/{name} {}", self.participle()),
             Outcome::Unchanged => {
                 let said = match self.why {
@@ -229,6 +232,11 @@ fn call(mutation: &Mutation) -> Result<Call, ClusterError> {
     let subject = mutation.subject();
     let one = || mutation.kind.path(namespace, Some(&mutation.name));
     Ok(match mutation.verb {
+        Verb::Exec => {
+            return Err(ClusterError::BadRequest {
+                message: "a command goes over a connection of its own".to_owned(),
+            });
+        }
         Verb::Create => {
             let path = mutation.kind.path(namespace, None)?;
             Call::send(operation, subject, Method::POST, path, &body)

@@ -110,7 +110,7 @@ impl Policy for Door {
                 .push((number, target.clone()));
             self.reviewed(cluster, mutation).await?;
             let change = match mutation.verb {
-                Verb::Patch => mutation.shown().unwrap_or_default(),
+                Verb::Exec | Verb::Patch => mutation.shown().unwrap_or_default(),
                 Verb::Create | Verb::Delete => Value::Null,
             };
             self.emit(number, target, MutationEvent::Intended { change });
@@ -171,6 +171,7 @@ fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Changed => "changed",
         Outcome::Created => "created",
         Outcome::Deleted => "deleted",
+        Outcome::Executed => "executed",
         Outcome::Unchanged => "unchanged",
     }
 }

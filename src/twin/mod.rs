@@ -2,7 +2,7 @@
 //!
 //! The seam is HTTP: what uses the twin is given a kubeconfig and nothing else, and speaks to it as
 //! to any cluster. Inside, [`kube`] holds the objects and their rules, [`server`] speaks HTTP,
-//! [`controllers`] make objects come true and [`mesh`] is istiod, the agents and the proxies; [`asmcli`]
+//! [`controllers`] make objects come true, [`process`] is what runs in containers and [`mesh`] is istiod, the agents and the proxies; [`asmcli`]
 //! installs revisions from another process; a [`scenario`] says what there is at the start. Time is the
 //! wall clock's; durations are divided by a speed ([`clock`]).
 //!
@@ -11,6 +11,7 @@
 //! | of the twin | against |
 //! |---|---|
 //! | API server, controllers, errors, tables | kube-apiserver 1.34.4 and its controllers, by `tests/kdiff`: what differs is listed there with its reason |
+//! | logs, exec and port-forward | kubectl 1.37.1 (`tests/integration/kubectl`), and one contract for the twin and the lab |
 //! | `asmcli`: flags, refusals, what an installation leaves | the lab's, which installs real revisions: one contract for both (`tests/integration/asmcli.rs`) |
 //! | dumps: shape, chain order, sorted bundles, names of secrets | Envoy 1.40 under Istio 1.31 (`tests/fixtures`), which the same verdicts are asked of |
 //! | injection by labels, native and classic sidecars, gateways | pods as the real injector made them (`tests/fixtures/real`) |
@@ -29,6 +30,7 @@ pub mod clock;
 pub mod controllers;
 pub mod kube;
 pub mod mesh;
+pub mod process;
 mod routes;
 pub mod scenario;
 pub mod server;
@@ -107,7 +109,7 @@ impl Twin {
         let faults = Arc::new(FaultPlan::new(scenario.faults.api.clone()));
         let server = Server::start(ServerOptions {
             kube: core.kube.clone(),
-            pods: Arc::new(core.mesh.clone()),
+            containers: core.containers.clone(),
             users: Vec::new(),
             extra: Some(Arc::new(Routes {
                 prober: core.mesh.prober(),

@@ -14,10 +14,9 @@ use super::asmcli::package::{self, PackageParams, Request};
 use super::clock::SimClock;
 use super::controllers::{Controllers, Options, in_ready_set};
 use super::kube::Kube;
-use super::mesh::manifests::{
-    DEFAULT_REVISION, ISTIO_SYSTEM, KindInfo, RevisionSpec, shared_objects,
-};
+use super::mesh::manifests::{DEFAULT_REVISION, ISTIO_SYSTEM, RevisionSpec, shared_objects};
 use super::mesh::{Mesh, operators_cacerts};
+use super::process::Containers;
 use super::scenario::{InstalledRevision, OldCa, Scenario, application_objects, gateway_objects};
 
 /// Real time that one stage of the start may take.
@@ -29,6 +28,8 @@ const PLACE: (&str, &str, &str) = ("twin-project", "us-central1-a", "twin");
 pub(super) struct Core {
     pub(super) kube: Kube,
     pub(super) mesh: Mesh,
+    /// What runs in the pods.
+    pub(super) containers: Containers,
     controllers: Option<Controllers>,
     clock: SimClock,
     seed: u64,
@@ -47,7 +48,10 @@ impl Core {
         )
         .map_err(|e| failed("mint the new CA", e))?;
         kube.set_webhooks(mesh.webhooks());
+        let containers = Containers::new(kube.clone(), clock);
+        containers.set_network(Arc::new(mesh.clone()));
         Ok(Core {
+            containers,
             kube,
             mesh,
             controllers: None,
@@ -61,6 +65,7 @@ impl Core {
         let options = Options {
             seed: self.seed,
             cluster_ca,
+            containers: Some(self.containers.clone()),
             ..Options::default()
         };
         let mesh = Arc::new(self.mesh.clone());
@@ -99,6 +104,7 @@ impl Core {
             objects.extend(application_objects(name, namespace));
         }
         objects.extend(scenario.gateways.iter().flat_map(gateway_objects));
+        objects.extend(scenario.objects.iter().cloned());
         self.create_all(objects).await?;
         self.wait_until_ready().await
     }
@@ -110,6 +116,7 @@ impl Core {
             let _ = controllers.stop().await;
         }
         self.mesh.stop();
+        self.containers.end();
     }
 
     fn revision(
@@ -148,14 +155,19 @@ impl Core {
             object["metadata"]["name"].as_str().unwrap_or_default()
         );
         let step = format!("create {name}");
-        let info =
-            KindInfo::of(&object).ok_or_else(|| failed(&step, "it is of an unknown kind"))?;
+        let text = |field: &str| object[field].as_str().unwrap_or_default();
+        let group = text("apiVersion").split_once('/').map_or("", |(g, _)| g);
+        let resource = self
+            .kube
+            .registry()
+            .by_kind(group, text("kind"))
+            .ok_or_else(|| failed(&step, "it is of an unknown kind"))?;
         let namespace = object["metadata"]["namespace"]
             .as_str()
             .unwrap_or_default()
             .to_owned();
         self.kube
-            .create(&info.resource(), &namespace, object)
+            .create(&resource.name(), &namespace, object)
             .await
             .map_err(|status| failed(&step, status.message))?;
         Ok(())
@@ -208,6 +220,7 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         self.mesh.stop();
+        self.containers.end();
     }
 }
 

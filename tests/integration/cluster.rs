@@ -19,6 +19,7 @@ use rootshift::cluster::{Cluster, ClusterError, DeleteOptions, Kind, Rollout, Ta
 use rootshift::twin::clock::SimClock;
 use rootshift::twin::controllers::{self, Controllers, NoMesh};
 use rootshift::twin::kube::Kube;
+use rootshift::twin::process::Containers;
 use rootshift::twin::server::{FaultPlan, PodNetwork, Server, ServerOptions};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -44,16 +45,21 @@ impl Place {
             };
         }
         let kube = Kube::new(7);
+        let clock = SimClock::new(20.0);
+        let containers = Containers::new(kube.clone(), clock);
+        containers.set_network(Arc::new(Web));
         let options = ServerOptions {
             kube: kube.clone(),
-            pods: Arc::new(Web),
+            containers: containers.clone(),
             users: Vec::new(),
             extra: None,
             faults: Arc::clone(&faults),
         };
         let server = Server::start(options).await.unwrap();
-        let clock = SimClock::new(20.0);
-        let options = controllers::Options::default();
+        let options = controllers::Options {
+            containers: Some(containers),
+            ..controllers::Options::default()
+        };
         let controllers = Controllers::start(kube, clock, Arc::new(NoMesh), &options);
         let kubeconfig = dir.path().join("twin");
         std::fs::write(&kubeconfig, server.kubeconfig()).unwrap();

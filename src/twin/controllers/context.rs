@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::Options;
 use super::events::Events;
 use super::lifecycle::PodLifecycle;
 use super::naming::Names;
@@ -15,6 +16,7 @@ use super::objects::uid;
 use super::pods::is_ready;
 use crate::twin::clock::SimClock;
 use crate::twin::kube::Kube;
+use crate::twin::process::Containers;
 
 /// Shared by all reconcilers.
 pub struct Ctx {
@@ -23,6 +25,8 @@ pub struct Ctx {
     pub mesh: Arc<dyn PodLifecycle>,
     pub names: Names,
     pub events: Events,
+    /// What runs in the pods.
+    pub containers: Containers,
     /// Name of the only node.
     pub node: String,
     /// Since when pods are ready, by UID.
@@ -32,20 +36,17 @@ pub struct Ctx {
 }
 
 impl Ctx {
-    pub fn new(
-        kube: Kube,
-        clock: SimClock,
-        mesh: Arc<dyn PodLifecycle>,
-        seed: u64,
-        node: &str,
-    ) -> Ctx {
+    pub fn new(kube: Kube, clock: SimClock, mesh: Arc<dyn PodLifecycle>, options: &Options) -> Ctx {
+        let made = || Containers::new(kube.clone(), clock);
+        let containers = options.containers.clone().unwrap_or_else(made);
         Ctx {
+            containers,
             kube,
             clock,
             mesh,
-            names: Names::new(seed),
+            names: Names::new(options.seed),
             events: Events::default(),
-            node: node.to_owned(),
+            node: options.node.clone(),
             ready: Mutex::default(),
             progress: Mutex::default(),
         }

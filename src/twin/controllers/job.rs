@@ -11,8 +11,8 @@ use super::context::{Ctx, seconds};
 use super::events::Event;
 use super::manager::{Controller, Key, Outcome};
 use super::objects::{
-    condition_is_true, deleting, int_or, name, namespace, object_at, set_condition, set_count,
-    text, uid,
+    array, condition_is_true, deleting, int_or, name, namespace, object_at, set_condition,
+    set_count, text, uid,
 };
 use super::ownership::claim;
 use super::pods::{from_template, is_active, is_ready};
@@ -45,6 +45,8 @@ struct Tally {
     active: Vec<Arc<Value>>,
     succeeded: i64,
     failed: i64,
+    /// How often containers of the active pods were started again.
+    restarts: i64,
 }
 
 fn tally(ctx: &Ctx, job: &Value) -> Tally {
@@ -56,8 +58,21 @@ fn tally(ctx: &Ctx, job: &Value) -> Tally {
     Tally {
         succeeded: ended("Succeeded"),
         failed: ended("Failed"),
+        restarts: pods
+            .iter()
+            .filter(|p| is_active(p))
+            .map(|p| restarts(p))
+            .sum(),
         active: pods.iter().filter(|p| is_active(p)).cloned().collect(),
     }
+}
+
+fn restarts(pod: &Value) -> i64 {
+    ["/status/initContainerStatuses", "/status/containerStatuses"]
+        .iter()
+        .flat_map(|list| array(pod, list))
+        .map(|c| int_or(c, "/restartCount", 0))
+        .sum()
 }
 
 async fn reconcile(ctx: &Ctx, key: &Key) -> Outcome {
@@ -111,6 +126,8 @@ enum Verdict {
 }
 
 fn verdict(job: &Value, tally: &Tally) -> Option<Verdict> {
+    let limit = int_or(job, "/spec/backoffLimit", 6);
+    let restarts_in_place = text(job, "/spec/template/spec/restartPolicy") == "OnFailure";
     let completions = job["spec"]["completions"].as_i64();
     let complete = match completions {
         Some(wanted) => tally.succeeded >= wanted,
@@ -118,7 +135,7 @@ fn verdict(job: &Value, tally: &Tally) -> Option<Verdict> {
     };
     if complete {
         Some(Verdict::Complete)
-    } else if tally.failed > int_or(job, "/spec/backoffLimit", 6) {
+    } else if tally.failed > limit || (restarts_in_place && tally.restarts >= limit.max(1)) {
         Some(Verdict::BackoffLimitExceeded)
     } else {
         None

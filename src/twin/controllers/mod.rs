@@ -45,6 +45,7 @@ pub use pods::in_ready_set;
 
 use super::clock::SimClock;
 use super::kube::Kube;
+use super::process::Containers;
 use context::Ctx;
 use manager::{Controller, Manager};
 
@@ -57,6 +58,8 @@ pub struct Options {
     pub node: String,
     /// The API server's CA as PEM: every namespace gets it in `kube-root-ca.crt`.
     pub cluster_ca: String,
+    /// Where containers run, to be shared with the API server; a place of their own unless given.
+    pub containers: Option<Containers>,
 }
 
 impl Default for Options {
@@ -65,6 +68,7 @@ impl Default for Options {
             seed: 1,
             node: "twin-node-1".to_owned(),
             cluster_ca: String::new(),
+            containers: None,
         }
     }
 }
@@ -84,7 +88,7 @@ impl Controllers {
         mesh: Arc<dyn PodLifecycle>,
         options: &Options,
     ) -> Controllers {
-        let ctx = Arc::new(Ctx::new(kube, clock, mesh, options.seed, &options.node));
+        let ctx = Arc::new(Ctx::new(kube, clock, mesh, options));
         let controllers: Vec<Box<dyn Controller>> = vec![
             Box::new(aggregation::Aggregation),
             Box::new(autoscaler::Autoscalers),

@@ -76,6 +76,10 @@ pub struct Scenario {
     /// Ingress gateways, injected by label.
     #[serde(default)]
     pub gateways: Vec<Gateway>,
+    /// Further objects, as manifests: created in this order after the applications, so that a CustomResourceDefinition
+    /// comes before the objects of its kind.
+    #[serde(default)]
+    pub objects: Vec<Value>,
     /// What stock scripts get as parameters, below `--params` and above their own defaults.
     #[serde(default)]
     pub params: BTreeMap<String, Value>,
@@ -321,6 +325,7 @@ impl Default for Scenario {
             revisions: Vec::new(),
             namespaces: BTreeMap::new(),
             gateways: Vec::new(),
+            objects: Vec::new(),
             params: BTreeMap::new(),
             faults: Faults::default(),
         }

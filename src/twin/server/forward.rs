@@ -1,4 +1,4 @@
-//! Port-forward over a WebSocket: protocols `v4.channel.k8s.io` and `v5.channel.k8s.io`.
+//! Port-forward over a WebSocket: protocols `v4.channel.k8s.io` and `v5.channel.k8s.io`, and kubectl's ([`spdy`]).
 //!
 //! Each asked port has two channels, data and error, in the order of the ports. The first frame of a
 //! channel is the port's number; then data is passed on in both directions. When the pod's side ends,
@@ -8,24 +8,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
-use http::{Request, StatusCode};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use http::Request;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role};
+use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::super::kube::Status;
 use super::network::PodNetwork;
 use super::path::Query;
-use super::reply::{Reply, full};
+use super::reply::Reply;
+use super::spdy;
+use super::streams::{Offer, Socket, close, frame};
 
-const PROTOCOLS: &[&str] = &["v5.channel.k8s.io", "v4.channel.k8s.io"];
+const PROTOCOLS: &[&str] = &["v5.channel.k8s.io", "v4.channel.k8s.io", spdy::PROTOCOL];
 
 /// How much of a pod's answer is passed on in one frame.
 const CHUNK: usize = 32 * 1024;
@@ -40,63 +36,24 @@ pub fn answer(
     request: &mut Request<Bytes>,
     query: &Query,
 ) -> Result<Reply, Status> {
-    let headers = request.headers();
-    let upgrade = headers
-        .get(UPGRADE)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    if !upgrade.eq_ignore_ascii_case("websocket") {
-        return Err(Status::bad_request("Upgrade request required"));
-    }
-    let key = headers
-        .get("sec-websocket-key")
-        .map(|k| derive_accept_key(k.as_bytes()))
-        .ok_or_else(|| Status::bad_request("no Sec-WebSocket-Key"))?;
-    let protocol = chosen(headers).ok_or_else(|| {
-        Status::not_modelled(
-            "port-forward other than by the WebSocket protocols v4 and v5.channel.k8s.io",
-        )
-    })?;
-    let ports = ports(query)?;
+    let offer = Offer::read(request, PROTOCOLS, "port-forward")?;
+    // The tunnelled protocol names its ports later, stream by stream.
+    let tunnel = offer.protocol == spdy::PROTOCOL;
+    let ports = if tunnel { Vec::new() } else { ports(query)? };
     if pod["status"]["phase"] != "Running" {
         let phase = pod["status"]["phase"].as_str().unwrap_or_default();
         return Err(Status::bad_request(format!(
             "unable to forward port because pod is not running. Current status={phase}"
         )));
     }
-    let upgrade: OnUpgrade = request
-        .extensions_mut()
-        .remove()
-        .ok_or_else(|| Status::bad_request("Upgrade request required"))?;
     let pods = Arc::clone(pods);
-    tokio::spawn(async move {
-        if let Ok(upgraded) = upgrade.await {
-            let socket =
-                WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+    Ok(offer.accept(move |socket| async move {
+        if tunnel {
+            spdy::forward(socket, pods, pod).await;
+        } else {
             forward(socket, pods, pod, ports).await;
         }
-    });
-    let mut reply = http::Response::new(full(Vec::new()));
-    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = reply.headers_mut();
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert("sec-websocket-protocol", HeaderValue::from_static(protocol));
-    if let Ok(key) = HeaderValue::from_str(&key) {
-        headers.insert("sec-websocket-accept", key);
-    }
-    Ok(reply)
-}
-
-fn chosen(headers: &HeaderMap) -> Option<&'static str> {
-    let offered: Vec<&str> = headers
-        .get_all("sec-websocket-protocol")
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(','))
-        .map(str::trim)
-        .collect();
-    PROTOCOLS.iter().copied().find(|p| offered.contains(p))
+    }))
 }
 
 fn ports(query: &Query) -> Result<Vec<u16>, Status> {
@@ -115,18 +72,9 @@ fn ports(query: &Query) -> Result<Vec<u16>, Status> {
         .collect()
 }
 
-type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
-
 /// The number of a port's data channel; its error channel is the next one.
 fn data_channel(at: usize) -> u8 {
     u8::try_from(at * 2).unwrap_or(u8::MAX)
-}
-
-fn frame(channel: u8, data: &[u8]) -> Message {
-    let mut bytes = Vec::with_capacity(data.len() + 1);
-    bytes.push(channel);
-    bytes.extend_from_slice(data);
-    Message::Binary(bytes.into())
 }
 
 async fn forward(socket: Socket, pods: Arc<dyn PodNetwork>, pod: Arc<Value>, ports: Vec<u16>) {
@@ -169,11 +117,7 @@ async fn forward(socket: Socket, pods: Arc<dyn PodNetwork>, pod: Arc<Value>, por
                 return;
             }
         }
-        let close = CloseFrame {
-            code: CloseCode::Normal,
-            reason: "".into(),
-        };
-        let _ = to_client.send(Message::Close(Some(close))).await;
+        let _ = to_client.send(close()).await;
         let _ = to_client.flush().await;
     };
     tokio::select! {
@@ -183,7 +127,7 @@ async fn forward(socket: Socket, pods: Arc<dyn PodNetwork>, pod: Arc<Value>, por
 }
 
 /// The words of a real node.
-fn refused(pod: &Value, port: u16, why: &str) -> String {
+pub fn refused(pod: &Value, port: u16, why: &str) -> String {
     let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
     format!(
         "error forwarding port {port} to pod {uid}, uid : failed to execute portforward in network namespace: \

@@ -9,10 +9,12 @@ mod bootstrap;
 mod convert;
 mod discovery;
 mod escalation;
+mod exec;
 mod fault;
 mod forward;
 mod listen;
 mod listing;
+mod logs;
 mod network;
 mod objects;
 mod openapi;
@@ -22,6 +24,8 @@ mod rbac;
 mod reply;
 mod review;
 mod service;
+mod spdy;
+mod streams;
 mod subresources;
 mod table;
 mod user;
@@ -40,6 +44,7 @@ pub use fault::{Call, Effect, Fault, FaultPlan};
 pub use network::PodNetwork;
 
 use super::kube::Kube;
+use super::process::Containers;
 
 /// Answers paths under `/twin/`, which are not part of Kubernetes.
 pub trait ExtraRoutes: Send + Sync {
@@ -62,8 +67,8 @@ pub struct User {
 pub struct ServerOptions {
     /// The cluster that it serves.
     pub kube: Kube,
-    /// What is behind the ports of pods.
-    pub pods: Arc<dyn PodNetwork>,
+    /// What runs in pods and is behind their ports.
+    pub containers: Containers,
     /// Users beside the administrator, whose token is made up and stands in the kubeconfig.
     pub users: Vec<User>,
     /// What answers `/twin/…`.

@@ -15,7 +15,9 @@ use super::path::{Path, Query, ResourcePath};
 use super::rbac::{self, Attributes};
 use super::reply::{self, Notation, Reply, document, refusal};
 use super::user::{self, NotImpersonated};
-use super::{ServerOptions, User, discovery, forward, openapi, review, subresources};
+use super::{
+    PodNetwork, ServerOptions, User, discovery, exec, forward, logs, openapi, review, subresources,
+};
 
 /// Larger bodies are refused.
 const BODY_BYTES: usize = 3_145_728;
@@ -230,7 +232,22 @@ async fn resource(
         let pod = kube
             .get("pods", &path.namespace, &path.name)
             .ok_or_else(|| Status::not_found(&view.resource, &path.name))?;
-        return forward::answer(&app.options.pods, pod, request, query);
+        let pods: Arc<dyn PodNetwork> = Arc::new(app.options.containers.clone());
+        return forward::answer(&pods, pod, request, query);
+    }
+    if view.resource.kind == "Pod" && matches!(path.subresource.as_str(), "attach" | "exec" | "log")
+    {
+        let pod = kube
+            .get("pods", &path.namespace, &path.name)
+            .ok_or_else(|| Status::not_found(&view.resource, &path.name))?;
+        let containers = &app.options.containers;
+        return match (path.subresource.as_str(), request.method().as_str()) {
+            ("log", "GET") => logs::answer(containers, &pod, query),
+            ("attach" | "exec", "GET" | "POST") => {
+                exec::answer(containers, pod, request, query, &path.subresource)
+            }
+            _ => Err(Status::method_not_allowed()),
+        };
     }
     let ask = Ask {
         kube,

@@ -1,4 +1,4 @@
-//! Requests below an object: status, scale, eviction, binding, log, token, finalizers.
+//! Requests below an object: status, scale, eviction, binding, token, finalizers.
 
 use serde_json::{Value, json};
 
@@ -9,10 +9,11 @@ use super::super::kube::schema::{self, TYPES};
 use super::super::kube::{Cause, Part, Status, delete};
 use super::body::{self, WriteWish};
 use super::objects::{self, Ask};
-use super::reply::{self, Endpoint, Form, Notation, Reply, document, negotiate, partial};
+use super::path::Query;
+use super::reply::{Endpoint, Form, Notation, Reply, document, negotiate, partial};
 use super::table;
 
-/// Answers a request about a subresource, port-forward apart.
+/// Answers a request about a subresource, those about what runs in a pod apart.
 ///
 /// # Errors
 /// As an API server refuses it.
@@ -38,9 +39,7 @@ pub async fn answer(ask: &Ask<'_>) -> Result<Reply, Status> {
         ("eviction", "POST") => evict(ask),
         ("binding", "POST") => bind(ask),
         ("finalize", "PUT") => finalize(ask),
-        ("log", "GET") => log(ask),
         ("token", "POST") => token(ask),
-        ("attach" | "exec", "GET" | "POST") => exec(ask),
         ("ephemeralcontainers" | "proxy" | "resize", _) => Err(Status::not_modelled(&format!(
             "the subresource {subresource}"
         ))),
@@ -313,60 +312,13 @@ fn finalize(ask: &Ask<'_>) -> Result<Reply, Status> {
     ask.show(200, &updated)
 }
 
-/// Containers of the twin write nothing; what is asked for is checked all the same.
-fn log(ask: &Ask<'_>) -> Result<Reply, Status> {
-    let pod = ask.stored()?;
-    let mut causes = Vec::new();
-    for (field, least, why) in [
-        ("tailLines", 0, "must be greater than or equal to 0"),
-        ("limitBytes", 1, "must be greater than 0"),
-        ("sinceSeconds", 1, "must be greater than 0"),
-    ] {
-        let asked = ask.query.get(field).parse::<i64>().ok();
-        if let Some(number) = asked.filter(|n| *n < least) {
-            causes.push(Cause::invalid(field, &number.into(), why));
-        }
-    }
-    if !causes.is_empty() {
-        return Err(Status::invalid(
-            "",
-            "PodLogOptions",
-            &ask.path.name,
-            &causes,
-        ));
-    }
-    check_container(ask, &pod, true)?;
-    if pod["spec"]["nodeName"]
-        .as_str()
-        .unwrap_or_default()
-        .is_empty()
-    {
-        // It has not begun to write.
-        return Ok(reply::text(200, ""));
-    }
-    Err(Status::not_modelled("logs of containers"))
-}
-
-/// Nothing runs in the containers of the twin; which there are is checked all the same.
-fn exec(ask: &Ask<'_>) -> Result<Reply, Status> {
-    let pod = ask.stored()?;
-    check_container(ask, &pod, false)?;
-    if pod["spec"]["nodeName"]
-        .as_str()
-        .unwrap_or_default()
-        .is_empty()
-    {
-        return Err(Status::bad_request(format!(
-            "pod {} does not have a host assigned",
-            ask.path.name
-        )));
-    }
-    Err(Status::not_modelled("exec and attach"))
-}
-
-/// The container that is named must be there; without a name there must be one only.
-fn check_container(ask: &Ask<'_>, pod: &Value, must_be_named: bool) -> Result<(), Status> {
-    let wanted = ask.query.get("container");
+/// The container that is named must be there; without a name there must be one only, if it `must_be_named`.
+///
+/// # Errors
+/// 400, with the containers that there are.
+pub fn check_container(pod: &Value, query: &Query, must_be_named: bool) -> Result<(), Status> {
+    let wanted = query.get("container");
+    let pod_name = pod["metadata"]["name"].as_str().unwrap_or_default();
     let names: Vec<&str> = ["initContainers", "containers"]
         .iter()
         .flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten())
@@ -374,14 +326,12 @@ fn check_container(ask: &Ask<'_>, pod: &Value, must_be_named: bool) -> Result<()
         .collect();
     if !wanted.is_empty() && !names.contains(&wanted) {
         return Err(Status::bad_request(format!(
-            "container {wanted} is not valid for pod {}",
-            ask.path.name
+            "container {wanted} is not valid for pod {pod_name}"
         )));
     }
     if must_be_named && wanted.is_empty() && names.len() > 1 {
         return Err(Status::bad_request(format!(
-            "a container name must be specified for pod {}, choose one of: [{}]",
-            ask.path.name,
+            "a container name must be specified for pod {pod_name}, choose one of: [{}]",
             names.join(" ")
         )));
     }

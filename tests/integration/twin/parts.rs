@@ -6,6 +6,7 @@ use std::{
 };
 
 use rootshift::cluster::Limits;
+use rootshift::twin::{Scenario, Twin, TwinOptions};
 use serde_json::json;
 
 use super::{DEADLINE, Lab, SMALL, failed_pairs};
@@ -184,4 +185,57 @@ async fn figures_and_the_new_root_are_served_beside_the_api() {
         "{traffic}"
     );
     assert!(traffic["pairs"][0]["client"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scenario_may_bring_objects_and_kinds_of_its_own() {
+    let lab = Lab::start(
+        "
+title: a kind of one's own
+namespaces:
+  shop: {}
+objects:
+  - apiVersion: apiextensions.k8s.io/v1
+    kind: CustomResourceDefinition
+    metadata: {name: rockets.example.com}
+    spec:
+      group: example.com
+      scope: Namespaced
+      names: {plural: rockets, singular: rocket, kind: Rocket, listKind: RocketList, shortNames: [rk]}
+      versions:
+        - name: v1
+          served: true
+          storage: true
+          schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {stages: {type: integer}}}}}}
+  - {apiVersion: example.com/v1, kind: Rocket, metadata: {name: one, namespace: shop}, spec: {stages: 3}}
+  - {apiVersion: v1, kind: ConfigMap, metadata: {name: plan, namespace: shop}, data: {a: b}}
+",
+    )
+    .await;
+    let kind = lab.cluster.kind("rk").await.unwrap();
+    let rocket = lab.cluster.get(&kind, Some("shop"), "one").await.unwrap();
+    assert_eq!(rocket.unwrap().at("/spec/stages"), Some(&json!(3)));
+    let kind = lab.cluster.kind("cm").await.unwrap();
+    assert!(
+        lab.cluster
+            .get(&kind, Some("shop"), "plan")
+            .await
+            .unwrap()
+            .is_some()
+    );
+    lab.twin.stop().await;
+    // What is of no known kind does not start.
+    let objects =
+        "title: t\nobjects: [{apiVersion: example.com/v1, kind: Rocket, metadata: {name: one}}]\n";
+    let scenario = Scenario::parse("test", objects).unwrap();
+    let error = Twin::start(scenario, TwinOptions::default())
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("create Rocket `one`: it is of an unknown kind"),
+        "{error}"
+    );
 }

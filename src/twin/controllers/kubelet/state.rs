@@ -116,9 +116,12 @@ impl PodState {
     /// were due, and not before `least`.
     pub fn settles_in(&self, least: Duration) -> Duration {
         let delays = self.containers.iter().map(|c| c.readiness_delay);
-        delays
-            .map(Duration::from_secs)
-            .fold(least, Ord::max)
+        delays.map(Duration::from_secs).fold(least, Ord::max)
+    }
+
+    /// The pod's address.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Starts a container.

@@ -1,13 +1,17 @@
 //! The life of one pod on the node.
 //!
 //! Times are simulated: [`START`] from the first status until the containers run, [`SETTLE`] until they are
-//! ready, at most [`STOP`] to stop. The mesh is told through [`super::super::PodLifecycle`], in order.
+//! ready, at most [`STOP`] to stop. The mesh is told through [`super::super::PodLifecycle`], in order. Containers
+//! whose program the twin runs ([`crate::twin::process`]) end when it does, and are started again as the pod's restart
+//! policy says: at once after the first end, then after growing pauses.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-use tokio::sync::watch;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::super::context::{Ctx, seconds};
 use super::super::endpoints;
@@ -17,6 +21,7 @@ use super::super::pods::is_finished;
 use super::fault::{self, Fault};
 use super::state::{PROXY, PodState, Role, Run};
 use super::{NAME, Sight};
+use crate::twin::process::Exit;
 
 /// Images and containers (init containers included).
 const START: Duration = Duration::from_secs(1);
@@ -30,8 +35,18 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 /// Probes are no more frequent than this in real time, whatever the speed.
 const SHORTEST_REAL_PROBE: Duration = Duration::from_millis(50);
 
-/// The pod is being deleted, or is gone: what was under way is given up.
+/// The pod is being deleted, is gone, or has ended: what was under way is given up.
 struct Leaving;
+
+/// What a pod meets while it lives.
+enum Happening {
+    /// Its object changed.
+    Sight,
+    /// A container ended by itself.
+    Exit(Exit),
+    /// A container is to be started again.
+    Again,
+}
 
 pub struct Worker {
     ctx: Arc<Ctx>,
@@ -43,6 +58,17 @@ pub struct Worker {
     told: bool,
     /// The pod is in the ready set.
     ready: bool,
+    exits: (mpsc::UnboundedSender<Exit>, mpsc::UnboundedReceiver<Exit>),
+    /// The number of the last run of each container.
+    runs: HashMap<usize, u64>,
+    /// When containers that ended are to be started again.
+    again: HashMap<usize, Instant>,
+    /// How often containers have ended.
+    ends: HashMap<usize, u32>,
+    /// The code of an init container that has just ended.
+    init_code: Option<u8>,
+    /// Its containers end because it is asked for by annotation, and not by themselves.
+    crashing: bool,
 }
 
 impl Worker {
@@ -60,6 +86,12 @@ impl Worker {
             state,
             told: false,
             ready: false,
+            exits: mpsc::unbounded_channel(),
+            runs: HashMap::new(),
+            again: HashMap::new(),
+            ends: HashMap::new(),
+            init_code: None,
+            crashing: false,
         }
     }
 
@@ -71,6 +103,7 @@ impl Worker {
         }
         self.wait_until_leaving().await;
         self.wind_down().await;
+        self.ctx.containers.forget(uid(&self.pod));
         while self.sight.borrow_and_update().is_some() && self.sight.changed().await.is_ok() {}
         self.ctx.forget_ready(uid(&self.pod));
     }
@@ -93,12 +126,31 @@ impl Worker {
         }
         self.pause(self.state.settles_in(SETTLE)).await?;
         loop {
+            self.until_all_run().await?;
             self.become_ready().await?;
-            if self.is_of_a_job() && self.complete().await? {
-                return Ok(());
+            if self.is_of_a_job() {
+                self.complete().await?;
             }
             self.serve().await?;
         }
+    }
+
+    fn all_run(&self) -> bool {
+        let mut mains = self.state.mains().into_iter();
+        mains.all(|i| matches!(self.state.containers[i].run, Run::Running(_)))
+    }
+
+    /// Waits while a main container has ended or is about to be started again.
+    async fn until_all_run(&mut self) -> Result<(), Leaving> {
+        while !self.all_run() {
+            let outdated = self.state.outdated(&self.pod);
+            if !outdated.is_empty() {
+                self.replace(outdated).await?;
+                continue;
+            }
+            self.next().await?;
+        }
+        Ok(())
     }
 
     /// Init containers, one after the other; a sidecar with a startup probe must answer before the next starts.
@@ -112,9 +164,7 @@ impl Worker {
             self.start(index).await;
             let container = &self.state.containers[index];
             if container.role == Role::Init {
-                let now = self.ctx.now();
-                self.state.finish(index, 0, &now);
-                self.write();
+                self.end_init(index).await?;
                 continue;
             }
             let probed = container.startup_probe;
@@ -133,6 +183,39 @@ impl Worker {
         Ok(())
     }
 
+    /// Waits until an init container has done its part; one that fails is started again.
+    async fn end_init(&mut self, index: usize) -> Result<(), Leaving> {
+        let mut pause = BACK_OFF;
+        loop {
+            let name = self.state.containers[index].name.clone();
+            let mut code = 0;
+            if self.ctx.containers.models(&self.pod, &name) {
+                self.write();
+                code = loop {
+                    if let Some(code) = self.init_code.take() {
+                        break code;
+                    }
+                    self.next().await?;
+                };
+            }
+            let now = self.ctx.now();
+            self.state.finish(index, i64::from(code), &now);
+            self.ctx.containers.stop(uid(&self.pod), &name);
+            if code == 0 {
+                self.write();
+                return Ok(());
+            }
+            if text(&self.pod, "/spec/restartPolicy") == "Never" {
+                return self.end("Failed").await;
+            }
+            self.hold(index, pause).await;
+            self.write();
+            self.pause(pause).await?;
+            pause = (pause * 2).min(LONGEST_BACK_OFF);
+            self.start(index).await;
+        }
+    }
+
     /// The part of [`START`] that each init container takes, and what comes after them.
     fn slice(&self) -> Duration {
         let inits = self
@@ -149,6 +232,13 @@ impl Worker {
         self.state.start(index, &now);
         let container = &self.state.containers[index];
         let (image, name) = (container.image.clone(), container.name.clone());
+        let mut pod = (*self.pod).clone();
+        pod["status"]["podIP"] = json!(self.state.address());
+        let run = self
+            .ctx
+            .containers
+            .start(&Arc::new(pod), &name, self.exits.0.clone());
+        self.runs.insert(index, run);
         let pulled = format!("Container image \"{image}\" already present on machine");
         self.say(Event::normal(NAME, "Pulled", &pulled)).await;
         self.say(Event::normal(
@@ -176,12 +266,7 @@ impl Worker {
             let Err(reason) = answer else {
                 return self.check();
             };
-            let others_run = self
-                .state
-                .mains()
-                .into_iter()
-                .all(|i| matches!(self.state.containers[i].run, Run::Running(_)));
-            if others_run {
+            if self.all_run() {
                 let is_there = self.state.containers.iter().any(|c| c.name == unready);
                 self.state.set_ready(is_there, Some(unready));
                 self.write();
@@ -195,7 +280,13 @@ impl Worker {
 
     async fn become_ready(&mut self) -> Result<(), Leaving> {
         self.wait_for_mesh(PROXY).await?;
+        if !self.all_run() {
+            return Ok(());
+        }
         self.state.set_ready(true, None);
+        self.ctx
+            .containers
+            .agent_says(uid(&self.pod), "Envoy proxy is ready");
         self.ctx.set_ready_since_now(uid(&self.pod));
         self.write();
         self.ready = true;
@@ -203,9 +294,9 @@ impl Worker {
         self.check()
     }
 
-    /// Serves until the pod is to be not ready: by annotation, or because a container gets another image.
+    /// Serves until the pod is to be not ready: by annotation, because a container gets another image, or has ended.
     async fn serve(&mut self) -> Result<(), Leaving> {
-        loop {
+        while self.ready {
             let outdated = self.state.outdated(&self.pod);
             if !outdated.is_empty() {
                 return self.replace(outdated).await;
@@ -214,8 +305,9 @@ impl Worker {
                 self.leave_ready_set(false).await;
                 return Ok(());
             }
-            self.next_sight().await?;
+            self.next().await?;
         }
+        Ok(())
     }
 
     async fn replace(&mut self, outdated: Vec<(usize, String)>) -> Result<(), Leaving> {
@@ -225,35 +317,110 @@ impl Worker {
             let message = format!("Container {name} definition changed, will be restarted");
             self.say(Event::normal(NAME, "Killing", &message)).await;
             self.state.replace(index, image, &self.ctx.now());
+            self.again.remove(&index);
             self.start(index).await;
         }
         self.write();
         self.pause(self.state.settles_in(SETTLE)).await
     }
 
-    /// Ends the containers of a Job's pod. False if a classic sidecar keeps the pod running, as it does.
-    async fn complete(&mut self) -> Result<bool, Leaving> {
+    /// Ends those containers of a Job's pod of whose programs nothing is known: they succeed. A classic sidecar keeps
+    /// the pod running, as it does.
+    async fn complete(&mut self) -> Result<(), Leaving> {
         self.pause(SETTLE).await?;
-        let now = self.ctx.now();
-        let has_classic = self
-            .state
-            .containers
-            .iter()
-            .any(|c| c.role == Role::Main && c.name == PROXY);
         for index in self.state.mains() {
-            if self.state.containers[index].name != PROXY {
-                self.state.finish(index, 0, &now);
+            let container = &self.state.containers[index];
+            let (name, runs) = (&container.name, matches!(container.run, Run::Running(_)));
+            if runs && name != PROXY && !self.ctx.containers.models(&self.pod, name) {
+                self.ended(index, 0).await?;
             }
         }
-        if !has_classic {
-            self.state.finish_all(0, &now);
-            self.state.end = Some("Succeeded");
+        Ok(())
+    }
+
+    /// A container has ended: it is started again, or the pod may have ended with it.
+    async fn ended(&mut self, index: usize, code: u8) -> Result<(), Leaving> {
+        let container = &self.state.containers[index];
+        let (name, role, image) = (
+            container.name.clone(),
+            container.role,
+            container.image.clone(),
+        );
+        let now = self.ctx.now();
+        self.state.finish(index, i64::from(code), &now);
+        self.ctx.containers.stop(uid(&self.pod), &name);
+        let restarts = match text(&self.pod, "/spec/restartPolicy") {
+            _ if role == Role::Sidecar => true,
+            "Never" => false,
+            "OnFailure" => code != 0,
+            _ => true,
+        };
+        if restarts {
+            let ends = self.ends.entry(index).or_default();
+            *ends += 1;
+            let ends = *ends;
+            self.leave_ready_set(true).await;
+            if ends == 1 {
+                self.state.replace(index, image, &now);
+                self.start(index).await;
+                self.write();
+                return Ok(());
+            }
+            let pause = BACK_OFF * 2_u32.saturating_pow((ends - 2).min(8));
+            let pause = pause.min(LONGEST_BACK_OFF);
+            self.hold(index, pause).await;
+            self.write();
+            let until = Instant::now() + self.ctx.clock.real(pause);
+            self.again.insert(index, until);
+            return Ok(());
         }
+        let codes: Vec<i64> = self
+            .state
+            .mains()
+            .into_iter()
+            .filter_map(|i| match &self.state.containers[i].run {
+                Run::Ended { code, .. } => Some(*code),
+                _ => None,
+            })
+            .collect();
+        if codes.len() < self.state.mains().len() {
+            self.leave_ready_set(true).await;
+            return Ok(());
+        }
+        let good = codes.iter().all(|code| *code == 0);
+        self.end(if good { "Succeeded" } else { "Failed" }).await
+    }
+
+    /// Ends what still runs of a pod that is over.
+    async fn end(&mut self, phase: &'static str) -> Result<(), Leaving> {
+        let now = self.ctx.now();
+        self.stop_all(&now);
+        self.state.end = Some(phase);
         self.leave_ready_set(true).await;
-        if !has_classic {
-            self.tell_stopped().await;
+        self.tell_stopped().await;
+        Err(Leaving)
+    }
+
+    fn stop_all(&mut self, now: &str) {
+        self.state.finish_all(0, now);
+        for container in &self.state.containers {
+            self.ctx.containers.stop(uid(&self.pod), &container.name);
         }
-        Ok(!has_classic)
+    }
+
+    /// Shows that a container that ended is on hold, and why.
+    async fn hold(&mut self, index: usize, pause: Duration) {
+        let name = self.state.containers[index].name.clone();
+        let message = format!(
+            "back-off {}s restarting failed container={name} pod={}_{}({})",
+            pause.as_secs(),
+            super::super::objects::name(&self.pod),
+            namespace(&self.pod),
+            uid(&self.pod)
+        );
+        self.state.back_off(index, "CrashLoopBackOff", &message);
+        let said = format!("Back-off restarting failed container {name}");
+        self.say(Event::warning(NAME, "BackOff", &said)).await;
     }
 
     /// Image faults: the containers wait for ever.
@@ -281,25 +448,18 @@ impl Worker {
     /// Crash faults: the main containers end, and are started again after growing pauses.
     async fn crash(&mut self) -> Result<(), Leaving> {
         let mut pause = BACK_OFF;
+        self.crashing = true;
         loop {
             self.pause(SETTLE).await?;
             let now = self.ctx.now();
             for index in self.state.mains() {
                 self.state.finish(index, 1, &now);
+                let name = &self.state.containers[index].name;
+                self.ctx.containers.stop(uid(&self.pod), name);
             }
             self.write();
             for index in self.state.mains() {
-                let name = self.state.containers[index].name.clone();
-                let message = format!(
-                    "back-off {}s restarting failed container={name} pod={}_{}({})",
-                    pause.as_secs(),
-                    super::super::objects::name(&self.pod),
-                    namespace(&self.pod),
-                    uid(&self.pod)
-                );
-                self.state.back_off(index, "CrashLoopBackOff", &message);
-                let said = format!("Back-off restarting failed container {name}");
-                self.say(Event::warning(NAME, "BackOff", &said)).await;
+                self.hold(index, pause).await;
             }
             self.write();
             self.pause(pause).await?;
@@ -361,7 +521,7 @@ impl Worker {
         // Told before it is shown: what waits for a finished pod may take it to be gone for the mesh too.
         self.tell_stopped().await;
         let now = self.ctx.now();
-        self.state.finish_all(0, &now);
+        self.stop_all(&now);
         self.state.end = Some("Succeeded");
         self.write();
     }
@@ -446,10 +606,66 @@ impl Worker {
         if left { Err(Leaving) } else { Ok(()) }
     }
 
-    /// Waits for the pod to change.
-    async fn next_sight(&mut self) -> Result<(), Leaving> {
-        self.sight.changed().await.map_err(|_| Leaving)?;
+    /// Waits for something to happen, and does what follows from it.
+    async fn next(&mut self) -> Result<(), Leaving> {
+        let happening = self.happening().await?;
+        self.meet(happening).await?;
         self.check()
+    }
+
+    /// Waits for something to happen; nothing is lost when the future is dropped.
+    async fn happening(&mut self) -> Result<Happening, Leaving> {
+        let again = self.again.values().min().copied();
+        let due = async {
+            match again {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = self.sight.changed() => {
+                changed.map_err(|_| Leaving)?;
+                Ok(Happening::Sight)
+            }
+            Some(exit) = self.exits.1.recv() => Ok(Happening::Exit(exit)),
+            () = due => Ok(Happening::Again),
+        }
+    }
+
+    async fn meet(&mut self, happening: Happening) -> Result<(), Leaving> {
+        match happening {
+            Happening::Sight => Ok(()),
+            Happening::Exit(exit) => {
+                let all = self.state.containers.iter();
+                let index = all.into_iter().position(|c| c.name == exit.container);
+                let Some(index) = index.filter(|i| self.runs.get(i) == Some(&exit.run)) else {
+                    return Ok(());
+                };
+                if self.crashing {
+                    return Ok(());
+                }
+                if self.state.containers[index].role == Role::Init {
+                    self.init_code = Some(exit.code);
+                    return Ok(());
+                }
+                self.ended(index, exit.code).await
+            }
+            Happening::Again => {
+                let now = Instant::now();
+                let due: Vec<usize> = self
+                    .again
+                    .iter()
+                    .filter(|(_, at)| **at <= now)
+                    .map(|(index, _)| *index)
+                    .collect();
+                for index in due {
+                    self.again.remove(&index);
+                    self.start(index).await;
+                }
+                self.write();
+                Ok(())
+            }
+        }
     }
 
     /// Waits for a simulated time, unless the pod is to go.
@@ -462,10 +678,11 @@ impl Worker {
         let until = tokio::time::Instant::now() + real;
         loop {
             self.check()?;
-            tokio::select! {
+            let happening = tokio::select! {
                 () = tokio::time::sleep_until(until) => return self.check(),
-                changed = self.sight.changed() => changed.map_err(|_| Leaving)?,
-            }
+                happening = self.happening() => happening?,
+            };
+            self.meet(happening).await?;
         }
     }
 
