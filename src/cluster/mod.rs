@@ -13,6 +13,8 @@
 //! | `read` | get, list, access, version |
 //! | `door`, `send`, `write` | who may mutate; mutations whose answer is lost; the verbs |
 //! | `rollout`, `blocked`, `wait` | how far a rollout is, what blocks it, waiting for it |
+//! | `workload` | restarting many, undoing, what would go wrong |
+//! | `ownership` | who owns an object, and who would put a change back |
 //! | `forward` | HTTP to a port of a pod |
 //! | `error` | what can go wrong |
 
@@ -26,10 +28,12 @@ mod forward;
 mod kind;
 mod merge;
 mod object;
+pub mod ownership;
 mod read;
 mod rollout;
 mod send;
 mod wait;
+pub mod workload;
 mod write;
 
 // The tests' server speaks WebSocket, as the twin does.
