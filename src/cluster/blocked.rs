@@ -86,12 +86,9 @@ impl Cluster {
     async fn unbound_claim(&self, pod: &Object) -> Option<Blocked> {
         let kind = self.kind("persistentvolumeclaims").await.ok()?;
         for name in claims(pod) {
-            let claim = match self.get(&kind, pod.namespace(), name).await.ok()? {
-                Some(claim) => claim,
-                None => {
-                    let detail = format!("the claim `{name}` does not exist");
-                    return Some(blocked("PersistentVolumeClaim", pod, &detail));
-                }
+            let Some(claim) = self.get(&kind, pod.namespace(), name).await.ok()? else {
+                let detail = format!("the claim `{name}` does not exist");
+                return Some(blocked("PersistentVolumeClaim", pod, &detail));
             };
             if claim.text("/status/phase") == "Bound" {
                 continue;

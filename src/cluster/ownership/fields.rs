@@ -58,7 +58,9 @@ pub(super) fn shown(path: &[String]) -> String {
         if part.starts_with('[') {
             text.push_str(part);
         } else if !simple {
-            text.push_str(&format!("[\"{part}\"]"));
+            text.push_str("[\"");
+            text.push_str(part);
+            text.push_str("\"]");
         } else {
             if !text.is_empty() {
                 text.push('.');

@@ -249,8 +249,8 @@ fn reverts(object: &Value, change: &Value) -> Vec<Revert> {
     }
     let marks = marks::of(object);
     let source_of = |tool: Tool| {
-        let own = marks.iter().filter(|m| m.tool == tool);
-        own.filter_map(|m| m.source.clone()).next()
+        let mut own = marks.iter().filter(|m| m.tool == tool);
+        own.find_map(|m| m.source.clone())
     };
     let mut found: Vec<Revert> = Vec::new();
     let mut add =
@@ -284,22 +284,19 @@ fn reverts(object: &Value, change: &Value) -> Vec<Revert> {
         }
         let operation = text(entry, "operation");
         let evidence = format!("manager `{manager}` ({operation}) owns {}", own.join(", "));
-        match Tool::of_manager(manager) {
-            Some(tool) => {
-                let (sure, when) = tool.puts_back();
-                add(tool.name(), sure, source_of(tool), own, when, evidence);
-            }
-            None => {
-                let (sure, when) = if operation == "Apply" {
-                    (
-                        Confidence::Likely,
-                        "when it applies again, as controllers do all the time",
-                    )
-                } else {
-                    (Confidence::Possible, "if it sets these fields again")
-                };
-                add(manager, sure, None, own, when, evidence);
-            }
+        if let Some(tool) = Tool::of_manager(manager) {
+            let (sure, when) = tool.puts_back();
+            add(tool.name(), sure, source_of(tool), own, when, evidence);
+        } else {
+            let (sure, when) = if operation == "Apply" {
+                (
+                    Confidence::Likely,
+                    "when it applies again, as controllers do all the time",
+                )
+            } else {
+                (Confidence::Possible, "if it sets these fields again")
+            };
+            add(manager, sure, None, own, when, evidence);
         }
     }
     for (tool, what, paths) in declared(object) {

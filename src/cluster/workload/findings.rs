@@ -404,15 +404,13 @@ impl Judge<'_> {
                 || quota.at("/spec/scopeSelector").is_some();
             let hard = quota.at("/status/hard").or_else(|| quota.at("/spec/hard"));
             for (key, most) in hard.and_then(Value::as_object).into_iter().flatten() {
-                let each = match key.as_str() {
-                    "pods" | "count/pods" => Some(1000),
-                    _ => match key.strip_prefix("limits.") {
-                        Some(resource) => limits.get(resource).copied(),
-                        None => {
-                            let resource = key.strip_prefix("requests.").unwrap_or(key);
-                            requests.get(resource).copied()
-                        }
-                    },
+                let each = if matches!(key.as_str(), "pods" | "count/pods") {
+                    Some(1000)
+                } else if let Some(resource) = key.strip_prefix("limits.") {
+                    limits.get(resource).copied()
+                } else {
+                    let resource = key.strip_prefix("requests.").unwrap_or(key);
+                    requests.get(resource).copied()
                 };
                 let Some(each) = each else { continue };
                 let used = quota.at("/status/used").and_then(|u| u.get(key));

@@ -25,7 +25,9 @@ pub use findings::{Finding, Severity};
 pub use share::Share;
 pub use undo::Revision;
 pub use view::{PodCounts, Restart, Workload};
-pub use waves::{Bounds, Clearance, Disruption, Member, Next, clearance, next_wave};
+pub use waves::{
+    Bounds, Clearance, Disruption, Member, Next, clearance, next_wave, restart_change,
+};
 
 pub(super) use undo::is_paused;
 pub(super) use waves::{eviction, refuse_on_delete};

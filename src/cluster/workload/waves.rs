@@ -277,6 +277,11 @@ fn restarted_at(object: &Object) -> Option<Timestamp> {
         .ok()
 }
 
+/// The change that a restart is, as a merge patch: for telling who would put it back.
+pub fn restart_change() -> Value {
+    json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: "now"}}}}})
+}
+
 impl Cluster {
     /// Reads a workload that is to be restarted.
     ///
@@ -487,3 +492,7 @@ pub(in super::super) fn refuse_on_delete(kind: &Kind, object: &Object) -> Result
         ),
     })
 }
+
+#[cfg(test)]
+#[path = "waves_tests.rs"]
+mod tests;

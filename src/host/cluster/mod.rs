@@ -4,15 +4,18 @@
 //! is kept by [`crate::cluster`].
 
 mod act;
+mod owners;
 mod read;
 mod write;
 
 pub(in crate::host) use act::{place, shown, written};
+pub(in crate::host) use owners::warn_of_reverts;
 
 /// Makes the words known to `engine`.
 pub(super) fn register(engine: &mut rhai::Engine) {
     let mut module = rhai::Module::new();
     module.set_doc("/// Objects of any kind, read and changed as kubectl does it.");
+    owners::add_to(&mut module);
     read::add_to(&mut module);
     write::add_to(&mut module);
     engine.register_static_module("cluster", module.into());
