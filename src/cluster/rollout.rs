@@ -251,6 +251,9 @@ fn job(job: &Object) -> Rollout {
 
 fn pod(pod: &Object) -> Rollout {
     let name = pod.name();
+    if pod.is_deleting() {
+        return waiting(format!("pod {name:?} is being deleted..."));
+    }
     match pod.text("/status/phase") {
         "Succeeded" => return done(format!("pod {name:?} succeeded")),
         "Failed" => {
@@ -279,7 +282,7 @@ fn pod(pod: &Object) -> Rollout {
         }
         _ => {}
     }
-    if condition(pod, "Ready").is_some() && !pod.is_deleting() {
+    if condition(pod, "Ready").is_some() {
         return done(format!("pod {name:?} is ready"));
     }
     waiting(format!("Waiting for pod {name:?} to be ready..."))
