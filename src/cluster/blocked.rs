@@ -21,6 +21,12 @@ impl Cluster {
         let Some(namespace) = workload.namespace() else {
             return Ok(None);
         };
+        if let Some(going) = stuck_termination(workload) {
+            return Ok(Some(going));
+        }
+        if kind.plural() == "pods" {
+            return Ok(self.of_pods(std::slice::from_ref(workload), workload).await);
+        }
         let mut owner = workload.clone();
         if kind.plural() == "deployments" {
             let replica_sets = self.kind("replicasets.apps").await?;
@@ -45,16 +51,8 @@ impl Cluster {
                 pods.retain(is_new);
             }
         }
-        if let Some(blocked) = pods.iter().find_map(of_pod) {
+        if let Some(blocked) = self.of_pods(&pods, &owner).await {
             return Ok(Some(blocked));
-        }
-        if let Some(blocked) = self.failed_creation_event(&owner).await {
-            return Ok(Some(blocked));
-        }
-        for pod in &pods {
-            if let Some(container) = not_ready(pod) {
-                return Ok(Some(self.unready(pod, container).await));
-            }
         }
         let others = self.owned_by_any(&pod, namespace, workload).await?;
         Ok(others.iter().find_map(stuck_termination))
@@ -75,6 +73,55 @@ impl Cluster {
             (None, Some(container)) => Some(self.unready(object, container).await),
             (None, None) => None,
         }
+    }
+
+    /// What the pods themselves say, or the events of their owner.
+    async fn of_pods(&self, pods: &[Object], owner: &Object) -> Option<Blocked> {
+        for pod in pods {
+            if let Some(blocked) = of_pod(pod) {
+                if blocked.reason == "Unschedulable"
+                    && let Some(claim) = self.unbound_claim(pod).await
+                {
+                    return Some(claim);
+                }
+                return Some(blocked);
+            }
+        }
+        if let Some(blocked) = self.failed_creation_event(owner).await {
+            return Some(blocked);
+        }
+        for pod in pods {
+            if let Some(container) = not_ready(pod) {
+                return Some(self.unready(pod, container).await);
+            }
+        }
+        None
+    }
+
+    /// The first of a pod's volume claims that does not exist or has no volume yet, with what its
+    /// newest warning says. Claims that may not be read are done without.
+    async fn unbound_claim(&self, pod: &Object) -> Option<Blocked> {
+        let kind = self.kind("persistentvolumeclaims").await.ok()?;
+        for name in claims(pod) {
+            let Some(claim) = self.get(&kind, pod.namespace(), name).await.ok()? else {
+                let detail = format!("the claim `{name}` does not exist");
+                return Some(blocked("PersistentVolumeClaim", pod, &detail));
+            };
+            if claim.text("/status/phase") == "Bound" {
+                continue;
+            }
+            let warning = self.warnings(&claim).await.into_iter().next();
+            let detail = match warning {
+                Some((reason, message)) => format!("it is not bound: {reason}: {message}"),
+                None => format!(
+                    "it is not bound, phase {}, storage class `{}`",
+                    claim.text("/status/phase"),
+                    claim.text("/spec/storageClassName")
+                ),
+            };
+            return Some(blocked("PersistentVolumeClaim", &claim, &detail));
+        }
+        None
     }
 
     /// Objects that match the workload's selector and that `uid` controls.
@@ -197,6 +244,14 @@ fn of_pod(pod: &Object) -> Option<Blocked> {
         if let Some(code) = last["exitCode"].as_i64() {
             let why = last["reason"].as_str().unwrap_or("ended");
             detail = format!("{detail} (last: {why}, exit code {code})");
+            // What the container itself left to be told (`terminationMessagePath`).
+            if let Some(said) = last["message"]
+                .as_str()
+                .filter(|said| !said.trim().is_empty())
+            {
+                let line = said.trim().lines().last().unwrap_or("");
+                detail = format!("{detail}: {line}");
+            }
         }
         return Some(blocked(reason, pod, &detail));
     }
@@ -212,6 +267,13 @@ fn not_ready(pod: &Object) -> Option<&str> {
         .iter()
         .find(|s| s["state"].get("running").is_some() && s["ready"] == false)
         .and_then(|s| s["name"].as_str())
+}
+
+/// The names of the claims that a pod's volumes are of.
+fn claims(pod: &Object) -> impl Iterator<Item = &str> {
+    pod.items("/spec/volumes")
+        .iter()
+        .filter_map(|v| v["persistentVolumeClaim"]["claimName"].as_str())
 }
 
 fn containers(pod: &Object) -> impl Iterator<Item = &Value> {

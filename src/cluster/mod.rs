@@ -18,7 +18,8 @@
 //! | `rollout`, `blocked`, `wait` | how far a rollout is, what blocks it, waiting for it |
 //! | `watch` | changes, without gaps |
 //! | `condition`, `until` | waiting until objects are as they should be |
-//! | `forward` | HTTP to a port of a pod |
+//! | `workload` | restarting many, undoing, what would go wrong |
+//! | `ownership` | who owns an object, and who would put a change back |
 //! | `forward`, `listen` | HTTP to a port of a pod; a local port that leads there |
 //! | `container`, `exec`, `logs` | which container is meant; commands in it; what it wrote |
 //! | `error` | what can go wrong |
@@ -43,12 +44,14 @@ mod logs;
 mod merge;
 mod object;
 mod path;
+pub mod ownership;
 mod read;
 mod rollout;
 mod send;
 mod until;
 mod wait;
 mod watch;
+pub mod workload;
 mod write;
 
 // The tests' server speaks WebSocket, as the twin does.

@@ -2,7 +2,9 @@
 //!
 //! The rules are kubectl's (`pkg/polymorphichelpers/rollout_status.go`, 1.34). They are pure
 //! functions of the object, so that each can be tested; what stands in the way of a rollout is
-//! found in [`super::blocked`], waiting is in [`super::wait`].
+//! found in [`super::blocked`], waiting is in [`super::wait`]. Jobs and pods, of which kubectl does not
+//! judge, are judged by their conditions: a Job is done when it is complete, a pod when it is ready or has
+//! ended well.
 
 use std::fmt;
 
@@ -26,7 +28,8 @@ pub struct Rollout {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocked {
     /// Kubernetes' word for it: `FailedCreate`, `ImagePullBackOff`, `CrashLoopBackOff`,
-    /// `Unschedulable`, `NotReady`, `ProgressDeadlineExceeded`, `OnDelete`, `Paused`, …
+    /// `Unschedulable`, `NotReady`, `ProgressDeadlineExceeded`, `OnDelete`, `Paused`, `Terminating`,
+    /// `JobFailed`, `PodFailed`, `Suspended`, `PersistentVolumeClaim`, …
     pub reason: String,
     /// The object where it shows: `pod/shop/web-5d9c-x2x1p`.
     pub object: String,
@@ -57,8 +60,18 @@ impl Blocked {
                 "is the webhook's control plane running, and its certificate right?"
             }
             "FailedCreate" if self.detail.contains("quota") => "raise the quota or free some of it",
-            "OnDelete" => "delete the old pods one by one, or use the strategy RollingUpdate",
+            "JobFailed" => "read the log of its pods; a Job that failed must be created anew",
+            "OnDelete" => {
+                "evict the old pods one after the other with workload::restart_in_waves, or use the strategy RollingUpdate"
+            }
             "Paused" => "resume the rollout",
+            "PersistentVolumeClaim" => {
+                "see the events of the claim: is there a storage class, and a volume?"
+            }
+            "Suspended" => "set its spec.suspend to false",
+            "Terminating" if self.detail.contains("finalizers") => {
+                "whoever set the finalizers must remove them"
+            }
             "Unschedulable" => "make room on the nodes, or wait for the autoscaler",
             _ => return None,
         };
@@ -69,7 +82,12 @@ impl Blocked {
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self.reason.as_str(),
-            "OnDelete" | "Paused" | "ProgressDeadlineExceeded"
+            "JobFailed"
+                | "OnDelete"
+                | "Paused"
+                | "PodFailed"
+                | "ProgressDeadlineExceeded"
+                | "Suspended"
         )
     }
 
@@ -88,7 +106,8 @@ impl Blocked {
 }
 
 impl Cluster {
-    /// How far the rollout of a Deployment, StatefulSet or DaemonSet is, and what blocks it.
+    /// How far the rollout of a Deployment, StatefulSet or DaemonSet is, a Job with its runs, or a pod
+    /// with its start; and what blocks it.
     ///
     /// # Errors
     /// [`ClusterError::NotFound`], [`ClusterError::BadRequest`] for other kinds, and those of the
@@ -99,7 +118,7 @@ impl Cluster {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Rollout, ClusterError> {
-        rolls_out(kind)?;
+        has_status(kind)?;
         let workload = self.get_existing(kind, namespace, name).await?;
         let mut rollout = decide(&workload);
         if !rollout.done && rollout.blocked.is_none() {
@@ -123,10 +142,25 @@ pub(super) fn rolls_out(kind: &Kind) -> Result<(), ClusterError> {
     })
 }
 
-/// kubectl's decision on one object of a kind that has rollouts.
+/// Whether objects of a kind have an end to wait for: those with rollouts, Jobs and pods.
+pub(super) fn has_status(kind: &Kind) -> Result<(), ClusterError> {
+    if matches!(kind.resource().as_str(), "jobs.batch" | "pods") {
+        return Ok(());
+    }
+    rolls_out(kind).map_err(|_| ClusterError::BadRequest {
+        message: format!(
+            "`{}` have no rollouts: Deployments, StatefulSets, DaemonSets, Jobs and pods can be waited for",
+            kind.resource()
+        ),
+    })
+}
+
+/// kubectl's decision on one object of a kind that has rollouts; ours on a Job or a pod.
 pub(super) fn decide(workload: &Object) -> Rollout {
     match workload.kind() {
         "DaemonSet" => daemon_set(workload),
+        "Job" => job(workload),
+        "Pod" => pod(workload),
         "StatefulSet" => stateful_set(workload),
         _ => deployment(workload),
     }
@@ -153,9 +187,105 @@ fn status(workload: &Object, field: &str) -> i64 {
 }
 
 fn key(workload: &Object) -> String {
-    let kind = workload.kind().to_lowercase();
+    let mut kind = workload.kind().to_lowercase();
+    if let Some((group, _)) = workload.api_version().split_once('/') {
+        kind = format!("{kind}.{group}");
+    }
     let namespace = workload.namespace().unwrap_or("");
-    format!("{kind}.apps/{namespace}/{}", workload.name())
+    format!("{kind}/{namespace}/{}", workload.name())
+}
+
+/// A condition that is true.
+fn condition<'a>(object: &'a Object, name: &str) -> Option<&'a serde_json::Value> {
+    let conditions = object.items("/status/conditions");
+    conditions
+        .iter()
+        .find(|c| c["type"] == name && c["status"] == "True")
+}
+
+/// `reason: message` of a condition, or what of it there is.
+fn explained(condition: &serde_json::Value) -> String {
+    let text = |key: &str| condition[key].as_str().unwrap_or("");
+    match (text("reason"), text("message")) {
+        ("", message) => message.to_owned(),
+        (reason, "") => reason.to_owned(),
+        (reason, message) => format!("{reason}: {message}"),
+    }
+}
+
+fn stopped(object: &Object, reason: &str, message: String, detail: String) -> Rollout {
+    Rollout {
+        blocked: Some(Blocked {
+            reason: reason.to_owned(),
+            object: key(object),
+            detail,
+        }),
+        ..waiting(message)
+    }
+}
+
+fn job(job: &Object) -> Rollout {
+    let name = job.name();
+    if condition(job, "Complete").is_some() {
+        return done(format!("job {name:?} completed"));
+    }
+    // `FailureTarget` comes first: its pods are being ended, and it will fail.
+    if let Some(failed) = condition(job, "Failed").or_else(|| condition(job, "FailureTarget")) {
+        let detail = explained(failed);
+        return stopped(job, "JobFailed", format!("job {name:?} failed"), detail);
+    }
+    if job.at("/spec/suspend") == Some(&serde_json::Value::Bool(true)) {
+        let message = format!("job {name:?} is suspended");
+        return stopped(job, "Suspended", message.clone(), message);
+    }
+    let wanted = job
+        .int("/spec/completions")
+        .unwrap_or_else(|| job.int("/spec/parallelism").unwrap_or(1).min(1));
+    waiting(format!(
+        "Waiting for job {name:?} to complete: {} of {wanted} succeeded, {} active, {} failed...",
+        status(job, "succeeded"),
+        status(job, "active"),
+        status(job, "failed")
+    ))
+}
+
+fn pod(pod: &Object) -> Rollout {
+    let name = pod.name();
+    if pod.is_deleting() {
+        return waiting(format!("pod {name:?} is being deleted..."));
+    }
+    match pod.text("/status/phase") {
+        "Succeeded" => return done(format!("pod {name:?} succeeded")),
+        "Failed" => {
+            let text = |field: &str| pod.text(&format!("/status/{field}")).to_owned();
+            let mut detail = text("reason");
+            if !text("message").is_empty() {
+                detail = format!("{detail}: {}", text("message"));
+            }
+            let ended = pod.items("/status/containerStatuses").iter().find_map(|c| {
+                let code = c["state"]["terminated"]["exitCode"].as_i64()?;
+                (code != 0).then(|| {
+                    let container = c["name"].as_str().unwrap_or("");
+                    format!("container `{container}` ended with exit code {code}")
+                })
+            });
+            let parts: Vec<String> = [Some(detail).filter(|d| !d.is_empty()), ended]
+                .into_iter()
+                .flatten()
+                .collect();
+            return stopped(
+                pod,
+                "PodFailed",
+                format!("pod {name:?} failed"),
+                parts.join("; "),
+            );
+        }
+        _ => {}
+    }
+    if condition(pod, "Ready").is_some() {
+        return done(format!("pod {name:?} is ready"));
+    }
+    waiting(format!("Waiting for pod {name:?} to be ready..."))
 }
 
 fn deployment(d: &Object) -> Rollout {

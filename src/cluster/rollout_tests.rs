@@ -271,3 +271,66 @@ fn on_delete_is_never_done_silently() {
     ));
     assert_eq!(daemon.blocked.unwrap().reason, "OnDelete");
 }
+
+fn batch(kind: &str, spec: Value, status: Value) -> Rollout {
+    let version = if kind == "Job" { "batch/v1" } else { "v1" };
+    decide(&Object::new(json!({
+        "apiVersion": version, "kind": kind, "metadata": {"name": "j", "namespace": "shop"},
+        "spec": spec, "status": status,
+    })))
+}
+
+#[test]
+fn a_job_is_done_when_it_is_complete_and_over_when_it_failed() {
+    let condition = |kind: &str, reason: &str, message: &str| json!({"conditions": [{"type": kind, "status": "True", "reason": reason, "message": message}]});
+    let job = |status: Value| batch("Job", json!({"completions": 3}), status);
+    let complete = job(condition("Complete", "", ""));
+    assert_eq!(message(&complete), (true, "job \"j\" completed"));
+    let failed = job(condition(
+        "Failed",
+        "BackoffLimitExceeded",
+        "Job has reached the specified backoff limit",
+    ));
+    assert_eq!(message(&failed), (false, "job \"j\" failed"));
+    let why = failed.blocked.unwrap();
+    assert!(why.is_final());
+    assert_eq!(
+        why.to_string(),
+        "JobFailed at `job.batch/shop/j`: BackoffLimitExceeded: Job has reached the specified backoff limit"
+    );
+    let running = job(json!({"succeeded": 1, "active": 2, "failed": 4}));
+    assert_eq!(
+        message(&running),
+        (
+            false,
+            "Waiting for job \"j\" to complete: 1 of 3 succeeded, 2 active, 4 failed..."
+        )
+    );
+    assert_eq!(running.blocked, None);
+    let suspended = batch("Job", json!({"suspend": true}), json!({}));
+    assert!(suspended.blocked.unwrap().is_final());
+}
+
+#[test]
+fn a_pod_is_done_when_it_is_ready_or_has_ended_well() {
+    let ready = |status: &str| json!({"phase": "Running", "conditions": [{"type": "Ready", "status": status}]});
+    let pod = |status: Value| batch("Pod", json!({}), status);
+    assert_eq!(message(&pod(ready("True"))), (true, "pod \"j\" is ready"));
+    assert!(!pod(ready("False")).done);
+    assert!(pod(json!({"phase": "Succeeded"})).done);
+    let failed = pod(
+        json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory",
+        "containerStatuses": [{"name": "main", "state": {"terminated": {"exitCode": 137}}}]}),
+    );
+    assert_eq!(
+        failed.blocked.unwrap().to_string(),
+        "PodFailed at `pod/shop/j`: Evicted: low on memory; container `main` ended with exit code 137"
+    );
+    // What is going is not done, however it ended.
+    let going = Object::new(json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "j", "deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": {"phase": "Succeeded"}}));
+    assert_eq!(
+        message(&decide(&going)),
+        (false, "pod \"j\" is being deleted...")
+    );
+}

@@ -178,6 +178,7 @@ impl Mutation {
         let name = object.as_ref().map_or(self.name.as_str(), Object::name);
         let summary = match outcome {
             Outcome::Absent => format!("{printed} {name:?} not found"),
+            Outcome::Deleted if self.why == Some("evict") => format!("{printed}/{name} evicted"),
             Outcome::Deleted => match &self.namespace {
                 Some(ns) => format!("{printed} {name:?} deleted from {ns} namespace"),
                 None => format!("{printed} {name:?} deleted"),
@@ -190,6 +191,9 @@ impl Mutation {
                     Some("apply") => "unchanged".to_owned(),
                     Some("label") => "not labeled".to_owned(),
                     Some("annotate") => "not annotated".to_owned(),
+                    Some("pause") => "already paused".to_owned(),
+                    Some("resume") => "not paused".to_owned(),
+                    Some("undo") => "skipped rollback (it has that template already)".to_owned(),
                     _ => format!("{} (no change)", self.participle()),
                 };
                 format!("{printed}/{name} {said}")
@@ -218,7 +222,10 @@ impl Mutation {
                     "labeled"
                 }
             }
+            Some("pause") => "paused",
             Some("restart") => "restarted",
+            Some("resume") => "resumed",
+            Some("undo") => "rolled back",
             _ => "patched",
         }
     }
@@ -252,6 +259,7 @@ fn call(mutation: &Mutation) -> Result<Call, ClusterError> {
                 ..Call::send(operation, subject, Method::PATCH, one()?, &body)
             }
         }
+        Verb::Delete if mutation.why == Some("evict") => super::workload::eviction(mutation)?,
         Verb::Delete => {
             let mut body = body;
             merge::merge(

@@ -10,7 +10,7 @@ use http::Request;
 use http_body_util::BodyExt;
 use kube::client::Body;
 
-use super::rollout::{Blocked, Rollout, decide, rolls_out};
+use super::rollout::{Blocked, Rollout, decide, has_status};
 use super::{Cluster, ClusterError, Kind, Object};
 
 /// How long a blocked rollout is watched before it is called blocked, unless it is sure at once.
@@ -20,12 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Cluster {
-    /// Waits until a rollout is done.
+    /// Waits until a rollout is done, a Job complete, or a pod ready.
     ///
     /// # Errors
     /// [`ClusterError::RolloutBlocked`] when waiting will not help: the progress deadline is over,
-    /// the strategy is `OnDelete`, it is paused, or for twenty seconds pods could not be created,
-    /// pulled or kept running; [`ClusterError::RolloutTimeout`] at the deadline, with what stands
+    /// the strategy is `OnDelete`, it is paused, suspended or failed, or for twenty seconds pods could
+    /// not be created, pulled or kept running; [`ClusterError::RolloutTimeout`] at the deadline, with what stands
     /// in the way if something does; and those of [`Cluster::rollout`].
     pub async fn wait_rollout(
         &self,
@@ -50,7 +50,7 @@ impl Cluster {
         deadline: Duration,
         changed: &mut (dyn FnMut(&Rollout) + Send),
     ) -> Result<Rollout, ClusterError> {
-        rolls_out(kind)?;
+        has_status(kind)?;
         let subject = kind.subject(namespace, Some(name));
         let start = Instant::now();
         let mut bell = Bell::new(self, kind, namespace, name);
@@ -172,7 +172,7 @@ impl Cluster {
 }
 
 /// A watch of one object, used as a bell only: what is so is read after it rang.
-struct Bell<'a> {
+pub(super) struct Bell<'a> {
     cluster: &'a Cluster,
     kind: &'a Kind,
     namespace: Option<&'a str>,
@@ -181,7 +181,7 @@ struct Bell<'a> {
 }
 
 impl<'a> Bell<'a> {
-    fn new(
+    pub(super) fn new(
         cluster: &'a Cluster,
         kind: &'a Kind,
         namespace: Option<&'a str>,
@@ -197,7 +197,7 @@ impl<'a> Bell<'a> {
     }
 
     /// Returns when the object has changed since `resource_version`, or after `at_most`.
-    async fn rings(&mut self, resource_version: &str, at_most: Duration) {
+    pub(super) async fn rings(&mut self, resource_version: &str, at_most: Duration) {
         let end = tokio::time::Instant::now() + at_most;
         if self.stream.is_none() {
             let opened = tokio::time::timeout_at(end, self.open(resource_version)).await;

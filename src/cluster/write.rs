@@ -16,7 +16,7 @@ use super::door::{Mutation, Outcome, Verb, Written};
 use super::{Cluster, ClusterError, Kind, Object, merge};
 
 /// The annotation of a pod template by which `kubectl rollout restart` restarts.
-const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+pub(super) const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// What happens to what a deleted object owns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -269,8 +269,8 @@ impl Cluster {
     /// annotation on its pod template, different at each call, so that each call restarts.
     ///
     /// # Errors
-    /// [`ClusterError::BadRequest`] for a paused Deployment and for other kinds; and as for
-    /// [`Self::patch`].
+    /// [`ClusterError::BadRequest`] for a paused Deployment, for the strategy `OnDelete`, under which
+    /// nothing would restart, and for other kinds; and as for [`Self::patch`].
     pub async fn restart(
         &self,
         kind: &Kind,
@@ -279,14 +279,8 @@ impl Cluster {
     ) -> Result<Written, ClusterError> {
         super::rollout::rolls_out(kind)?;
         let before = self.get_existing(kind, namespace, name).await?;
-        if before.at("/spec/paused") == Some(&Value::Bool(true)) {
-            return Err(ClusterError::BadRequest {
-                message: format!(
-                    "{} is paused and cannot be restarted: resume it first",
-                    kind.subject(namespace, Some(name))
-                ),
-            });
-        }
+        not_paused(kind, &before)?;
+        super::workload::refuse_on_delete(kind, &before)?;
         let last = before
             .at("/spec/template/metadata/annotations")
             .and_then(|a| a.get(RESTARTED_AT)?.as_str()?.parse().ok());
@@ -324,7 +318,7 @@ impl Cluster {
     }
 
     /// Patches an object that was just read, unless that changes nothing.
-    async fn patch_read(
+    pub(super) async fn patch_read(
         &self,
         kind: &Kind,
         before: Object,
@@ -345,6 +339,19 @@ impl Cluster {
         }
         self.mutate(change).await
     }
+}
+
+/// Refuses the restart of a paused Deployment.
+pub(super) fn not_paused(kind: &Kind, object: &Object) -> Result<(), ClusterError> {
+    if !super::workload::is_paused(object) {
+        return Ok(());
+    }
+    Err(ClusterError::BadRequest {
+        message: format!(
+            "{} is paused and cannot be restarted: resume it first",
+            kind.subject(object.namespace(), Some(object.name()))
+        ),
+    })
 }
 
 fn mutation(verb: Verb, kind: &Kind, namespace: Option<&str>, name: &str) -> Mutation {

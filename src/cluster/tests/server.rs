@@ -339,6 +339,13 @@ const KINDS: &[(&str, &str, &str, &str, bool)] = &[
     ("", "Secret", "secrets", "", true),
     ("", "Event", "events", "ev", true),
     ("", "Namespace", "namespaces", "ns", false),
+    (
+        "",
+        "PersistentVolumeClaim",
+        "persistentvolumeclaims",
+        "pvc",
+        true,
+    ),
     ("apps", "Deployment", "deployments", "deploy", true),
     ("apps", "ReplicaSet", "replicasets", "rs", true),
 ];

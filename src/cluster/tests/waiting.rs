@@ -210,3 +210,155 @@ async fn a_workload_that_is_deleted_meanwhile_ends_the_wait() {
     let (result, _) = wait(&cluster, Duration::from_secs(60)).await;
     assert!(result.unwrap_err().is_not_found());
 }
+
+#[tokio::test]
+async fn a_claim_without_a_volume_is_named_with_its_event() {
+    let server = Server::start().await;
+    server.put(WEB, web(under_way()));
+    let status = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+        "message": "pod has unbound immediate PersistentVolumeClaims"}]});
+    below(&server, json!({}), Some(status));
+    let pod = "/api/v1/namespaces/shop/pods/web-2-x";
+    let mut object = server.at(pod).unwrap();
+    object["spec"] =
+        json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]});
+    server.put(pod, object);
+    let cluster = server.connect().await;
+    let deploy = cluster.kind("deploy").await.unwrap();
+    let why = async || {
+        let rollout = cluster.rollout(&deploy, Some("shop"), "web").await.unwrap();
+        rollout.blocked.unwrap().to_string()
+    };
+    assert_eq!(
+        why().await,
+        "PersistentVolumeClaim at `pod/shop/web-2-x`: the claim `data` does not exist"
+    );
+    let claim = "/api/v1/namespaces/shop/persistentvolumeclaims/data";
+    let pending = json!({"metadata": {"namespace": "shop"}, "spec": {"storageClassName": "fast"}, "status": {"phase": "Pending"}});
+    server.put(claim, pending);
+    assert_eq!(
+        why().await,
+        "PersistentVolumeClaim at `persistentvolumeclaim/shop/data`: it is not bound, phase Pending, storage class `fast`"
+    );
+    let uid = server.at(claim).unwrap()["metadata"]["uid"].clone();
+    server.put(
+        "/api/v1/namespaces/shop/events/e1",
+        json!({"type": "Warning", "reason": "ProvisioningFailed", "message": "storageclass \"fast\" not found",
+            "involvedObject": {"uid": uid}}),
+    );
+    assert_eq!(
+        why().await,
+        "PersistentVolumeClaim at `persistentvolumeclaim/shop/data`: it is not bound: ProvisioningFailed: storageclass \"fast\" not found"
+    );
+    // Bound, it is the scheduler's word that counts.
+    let mut bound = server.at(claim).unwrap();
+    bound["status"] = json!({"phase": "Bound"});
+    server.put(claim, bound);
+    assert_eq!(
+        why().await,
+        "Unschedulable at `pod/shop/web-2-x`: pod has unbound immediate PersistentVolumeClaims"
+    );
+}
+
+#[tokio::test]
+async fn a_workload_that_is_held_by_a_finalizer_is_named_with_it() {
+    let server = Server::start().await;
+    let mut going = web(under_way());
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    going["metadata"]["finalizers"] = json!(["example.com/held"]);
+    server.put(WEB, going);
+    let cluster = server.connect().await;
+    let deploy = cluster.kind("deploy").await.unwrap();
+    let rollout = cluster.rollout(&deploy, Some("shop"), "web").await.unwrap();
+    let why = rollout.blocked.unwrap();
+    assert_eq!(
+        (why.reason.as_str(), why.object.as_str()),
+        ("Terminating", "deployment.apps/shop/web")
+    );
+    assert!(
+        why.detail.ends_with("finalizers: example.com/held"),
+        "{why}"
+    );
+    assert_eq!(
+        why.hint().as_deref(),
+        Some("whoever set the finalizers must remove them")
+    );
+}
+
+#[tokio::test]
+async fn what_a_container_left_to_be_told_is_told() {
+    let crash = json!({"containerStatuses": [{"name": "main",
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 3, "reason": "Error", "message": "first\nno such table\n"}}}]});
+    assert_eq!(
+        blocked(json!({}), Some(crash)).await,
+        "; CrashLoopBackOff at `pod/shop/web-2-x`: container `main` (last: Error, exit code 3): no such table"
+    );
+}
+
+#[tokio::test]
+async fn the_newest_warning_of_a_workload_that_cannot_create_pods_tells_why() {
+    let server = Server::start().await;
+    server.put(WEB, web(under_way()));
+    below(&server, json!({}), None);
+    let set = server
+        .at("/apis/apps/v1/namespaces/shop/replicasets/web-2")
+        .unwrap();
+    let message =
+        "Error creating: pods \"web-2-\" is forbidden: exceeded quota: few, requested: pods=1";
+    server.put(
+        "/api/v1/namespaces/shop/events/e1",
+        json!({"type": "Warning", "reason": "FailedCreate", "message": message,
+            "involvedObject": {"uid": set["metadata"]["uid"]}}),
+    );
+    let cluster = server.connect().await;
+    let deploy = cluster.kind("deploy").await.unwrap();
+    let rollout = cluster.rollout(&deploy, Some("shop"), "web").await.unwrap();
+    let why = rollout.blocked.unwrap();
+    assert_eq!(
+        why.to_string(),
+        format!("FailedCreate at `replicaset.apps/shop/web-2`: {message}")
+    );
+    assert_eq!(
+        why.hint().as_deref(),
+        Some("raise the quota or free some of it")
+    );
+}
+
+#[tokio::test]
+async fn a_pod_is_evicted_by_its_uid_and_a_budget_may_refuse() {
+    let server = Server::start().await;
+    let path = "/api/v1/namespaces/shop/pods/web-0";
+    server.put(path, json!({"metadata": {"namespace": "shop"}}));
+    let cluster = server.connect().await;
+    let pods = cluster.kind("pods").await.unwrap();
+    let pod = cluster
+        .get_existing(&pods, Some("shop"), "web-0")
+        .await
+        .unwrap();
+    let no = json!({"kind": "Status", "code": 429, "reason": "TooManyRequests",
+        "message": "Cannot evict pod as it would violate the pod's disruption budget."});
+    server.fates((0..4).map(|_| super::server::Fate::Instead(429, no.clone())));
+    let error = cluster.evict_pod(&pod).await.unwrap_err();
+    assert!(
+        error.retryable() && error.to_string().contains("disruption budget"),
+        "{error}"
+    );
+    let yes = json!({"kind": "Status", "status": "Success"});
+    server.fates([super::server::Fate::Instead(201, yes)]);
+    let done = cluster.evict_pod(&pod).await.unwrap();
+    assert_eq!(done.summary, "pod/web-0 evicted");
+    let sent = server.bodies("POST");
+    let uid = pod.uid();
+    assert_eq!(
+        sent.last().unwrap(),
+        &json!({"apiVersion": "policy/v1", "kind": "Eviction",
+        "metadata": {"name": "web-0", "namespace": "shop"}, "deleteOptions": {"preconditions": {"uid": uid}}})
+    );
+    assert!(
+        server
+            .log()
+            .iter()
+            .any(|line| line == &format!("POST {path}/eviction"))
+    );
+}

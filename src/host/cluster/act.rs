@@ -2,6 +2,7 @@
 
 use super::super::time::duration;
 use super::super::world::World;
+use super::owners::warn_of_reverts;
 use crate::cluster::{
     Cluster, ClusterError, DeleteOptions, Kind, Object, Outcome, Propagation, Selector, Written,
 };
@@ -127,8 +128,11 @@ pub(super) fn label(
 ) -> Reply<Map> {
     let (world, cluster) = place(ctx)?;
     let labels = texts("cluster::label", labels)?;
+    let change = serde_json::json!({"metadata": {"labels": labels}});
+    let port = world.shared_port();
     written(world.wait(async {
         let kind = cluster.kind(kind).await?;
+        warn_of_reverts(&*port, &cluster, &kind, namespace, name, &change).await;
         cluster.label(&kind, namespace, name, &labels).await
     })?)
 }

@@ -6,12 +6,14 @@
 mod about;
 mod act;
 mod pods;
+mod owners;
 mod read;
 mod select;
 mod wait;
 mod write;
 
 pub(in crate::host) use act::{place, shown, written};
+pub(in crate::host) use owners::warn_of_reverts;
 
 /// Makes the words known to `engine`.
 pub(super) fn register(engine: &mut rhai::Engine) {
@@ -19,6 +21,7 @@ pub(super) fn register(engine: &mut rhai::Engine) {
     module.set_doc("/// Objects of any kind, read and changed as kubectl does it.");
     about::add_to(&mut module);
     pods::add_to(&mut module);
+    owners::add_to(&mut module);
     read::add_to(&mut module);
     select::add_to(&mut module);
     wait::add_to(&mut module);

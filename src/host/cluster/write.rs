@@ -208,6 +208,9 @@ mod words {
 
     /// Sets labels of a cluster-wide object, and removes those that are `()`.
     ///
+    /// A tool that owns one of them and would put it back (see `cluster::reverts`) is told before as a
+    /// warning.
+    ///
     /// - `kind`: as kubectl takes it.
     /// - `name`: which object.
     /// - `labels`: a map of texts, or `()` to remove.
