@@ -11,7 +11,8 @@
 //! | `discovery`, `kind` | what the server serves, and by which names |
 //! | `object`, `merge` | objects as shared handles; merge patches |
 //! | `read` | get, list, access, version |
-//! | `door`, `send`, `write` | who may mutate; mutations whose answer is lost; the verbs |
+//! | `door`, `send`, `limit` | who may mutate; mutations whose answer is lost; how fast is asked |
+//! | `write`, `patch`, `scale`, `evict`, `diff` | the verbs, and what they changed |
 //! | `rollout`, `blocked`, `wait` | how far a rollout is, what blocks it, waiting for it |
 //! | `forward` | HTTP to a port of a pod |
 //! | `error` | what can go wrong |
@@ -19,15 +20,20 @@
 mod blocked;
 mod call;
 mod connect;
+mod diff;
 mod discovery;
 mod door;
 mod error;
+mod evict;
 mod forward;
 mod kind;
+mod limit;
 mod merge;
 mod object;
+mod patch;
 mod read;
 mod rollout;
+mod scale;
 mod send;
 mod wait;
 mod write;
@@ -37,16 +43,21 @@ mod write;
 #[cfg(feature = "twin")]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock};
 
 pub use connect::Target;
-pub use door::{Mutation, Outcome, Policy, PolicyError, Refusal, Verb, Written};
-pub use error::{ClusterError, Forbidden, Subject};
+pub use door::{Mutation, Outcome, PatchForm, Policy, PolicyError, Refusal, Verb, Written};
+pub use error::{ClusterError, Forbidden, Owner, Subject};
+pub use evict::EvictOptions;
 pub use forward::{Forward, ForwardError, HttpAnswer, Limits};
 pub use kind::Kind;
+pub use limit::Stop;
 pub use merge::{changes_nothing, difference, merge};
 pub use object::{Object, redacted};
+pub use patch::{ApplyOptions, FIELD_MANAGER};
 pub use read::{Selector, Version};
 pub use rollout::{Blocked, Rollout};
 pub use write::{DeleteOptions, Propagation};
@@ -67,6 +78,12 @@ struct Shared {
     /// What the server serves, once it was asked.
     catalog: tokio::sync::Mutex<Option<Arc<kind::Catalog>>>,
     policy: RwLock<Option<Arc<dyn Policy>>>,
+    /// Mutations are only rehearsed.
+    dry_run: AtomicBool,
+    /// The objects of which a change was rehearsed, by [`Subject::key`].
+    rehearsed: Mutex<BTreeSet<String>>,
+    limiter: limit::Limiter,
+    stop: RwLock<Option<Arc<dyn Stop>>>,
 }
 
 impl Cluster {
@@ -88,6 +105,10 @@ impl Cluster {
                 user_agent,
                 catalog: tokio::sync::Mutex::default(),
                 policy: RwLock::default(),
+                dry_run: AtomicBool::default(),
+                rehearsed: Mutex::default(),
+                limiter: limit::Limiter::default(),
+                stop: RwLock::default(),
             }),
         }
     }

@@ -253,7 +253,7 @@ fn version_call() -> Call {
 }
 
 /// Percent-encodes a query value (RFC 3986, section 2.3: the unreserved characters stay).
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -4,6 +4,7 @@
 //! is kept by [`crate::cluster`].
 
 mod act;
+mod change;
 mod read;
 mod write;
 
