@@ -163,7 +163,8 @@ fn pods() -> Vec<String> {
             .name()
             .to_owned();
         // As the server has it, with its managed fields.
-        let pod = cluster.raw(&format!("/api/v1/namespaces/shop/pods/{name}"));
+        let path = format!("/api/v1/namespaces/shop/pods/{name}");
+        let pod = cluster.raw(&path);
         let pod = pod.await.unwrap();
         twin.stop().await;
         pod

@@ -181,9 +181,13 @@ pub struct SessionArgs {
     /// Let one gate pass; recorded, and shown to the end.
     #[arg(long, value_name = "CODE[=REASON]", value_parser = waiver)]
     pub waive: Vec<(String, Option<String>)>,
-    /// Answer confirmations with yes; --twin implies it.
+    /// Answer confirmations with yes; --twin and --dry-run imply it.
     #[arg(long)]
     pub yes: bool,
+    /// Rehearse: the API server judges every change and stores none (dryRun=All); other programs are
+    /// not started.
+    #[arg(long)]
+    pub dry_run: bool,
     /// Allow the point of no return of the mesh with this name.
     #[arg(long, value_name = "NAME")]
     pub confirm: Vec<String>,

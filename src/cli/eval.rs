@@ -32,7 +32,7 @@ pub(super) fn eval(args: &EvalArgs, runtime: &Runtime) -> u8 {
     let _interrupts = Interrupts::listen(runtime, cancel.clone());
     // Without a context the code may need no cluster at all.
     let needed = !args.session.context.is_empty();
-    let place = match start::place(&args.session, needed, &cancel, runtime) {
+    let place = match start::place(&args.session, needed, account.run(), &cancel, runtime) {
         Ok(place) => place,
         Err(failure) => return abandon(&account, &Diagnostic::new(failure)).exit_code,
     };

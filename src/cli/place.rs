@@ -37,7 +37,10 @@ pub(super) struct TwinPlace {
 impl Place {
     /// Connects, or starts the twin. `needed`: a cluster that cannot be had is an error, also where
     /// none was named.
-    pub(super) async fn open(args: &SessionArgs, needed: bool) -> Result<Self, Failure> {
+    ///
+    /// `run` is the id of the run: it is in the user agent of each request, and so in the audit log.
+    pub(super) async fn open(args: &SessionArgs, needed: bool, run: &str) -> Result<Self, Failure> {
+        let user_agent = format!("rootshift/{} (run {run})", env!("CARGO_PKG_VERSION"));
         let mut place = Self {
             clusters: Vec::new(),
             no_cluster: None,
@@ -49,8 +52,8 @@ impl Place {
             place.cas.push(named_ca(name, Path::new(file))?);
         }
         match &args.twin {
-            Some(scenario) => place.start_twin(scenario, args).await?,
-            None => place.connect(args, needed).await?,
+            Some(scenario) => place.start_twin(scenario, args, &user_agent).await?,
+            None => place.connect(args, needed, &user_agent).await?,
         }
         Ok(place)
     }
@@ -74,7 +77,12 @@ impl Place {
         }
     }
 
-    async fn connect(&mut self, args: &SessionArgs, needed: bool) -> Result<(), Failure> {
+    async fn connect(
+        &mut self,
+        args: &SessionArgs,
+        needed: bool,
+        user_agent: &str,
+    ) -> Result<(), Failure> {
         let contexts: Vec<Option<String>> = if args.context.is_empty() {
             vec![None]
         } else {
@@ -84,6 +92,7 @@ impl Place {
             let target = Target {
                 kubeconfig: args.kubeconfig.clone(),
                 context,
+                user_agent: user_agent.to_owned(),
                 ..as_whom(args)
             };
             match Cluster::connect(&target).await {
@@ -95,7 +104,12 @@ impl Place {
         Ok(())
     }
 
-    async fn start_twin(&mut self, scenario: &str, args: &SessionArgs) -> Result<(), Failure> {
+    async fn start_twin(
+        &mut self,
+        scenario: &str,
+        args: &SessionArgs,
+        user_agent: &str,
+    ) -> Result<(), Failure> {
         let programs = asmcli::directory().map_err(|e| Failure::environment(e.to_string()))?;
         let options = TwinOptions {
             seed: args.seed,
@@ -112,6 +126,7 @@ impl Place {
         let target = Target {
             kubeconfig: Some(twin.kubeconfig_path().to_owned()),
             context: Some(twin.context().to_owned()),
+            user_agent: user_agent.to_owned(),
             ..as_whom(args)
         };
         let record = TwinRecord {
@@ -150,7 +165,9 @@ fn as_whom(args: &SessionArgs) -> Target {
 /// Whether code without a header may change anything: on a twin, or when it was told where and
 /// confirmed beforehand.
 pub(super) fn told(args: &SessionArgs) -> Mode {
-    if args.twin.is_some() || (args.yes && !args.context.is_empty()) {
+    if args.dry_run {
+        Mode::DryRun
+    } else if args.twin.is_some() || (args.yes && !args.context.is_empty()) {
         Mode::Mutating
     } else {
         Mode::ReadOnly

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::{
-    args::RunArgs,
+    args::{RunArgs, SessionArgs},
     interrupt::Interrupts,
     show,
     start::{self, What},
@@ -50,7 +50,7 @@ fn prepare(args: &RunArgs) -> Result<(Script, Given), Diagnostic> {
             .hint("name it with `--context NAME`, or try it with `--twin`"),
         ));
     }
-    start::allowed(&script.name, mode(&script), session)?;
+    start::allowed(&script.name, mode(&script, session), session)?;
     let file = args.params.as_ref().map(|path| {
         let text = files::read_text(path).map_err(|e| Failure::usage(e.to_string()))?;
         let shown = path.display().to_string();
@@ -84,7 +84,7 @@ fn execute(
     let _interrupts = Interrupts::listen(runtime, cancel.clone());
     // What only reads may need no cluster at all, such as a script that judges files.
     let needed = script.header.mutates || !args.session.context.is_empty();
-    let place = match start::place(&args.session, needed, &cancel, runtime) {
+    let place = match start::place(&args.session, needed, account.run(), &cancel, runtime) {
         Ok(place) => place,
         Err(failure) => return abandon(&account, &Diagnostic::new(failure)).exit_code,
     };
@@ -96,7 +96,7 @@ fn execute(
     let what = What {
         script: script.name.clone(),
         title: Some(script.header.title.clone()).filter(|t| !t.is_empty()),
-        mode: mode(script),
+        mode: mode(script, &args.session),
         params: params.clone(),
         folder: script.folder(),
     };
@@ -112,11 +112,11 @@ fn execute(
     code
 }
 
-fn mode(script: &Script) -> Mode {
-    if script.header.mutates {
-        Mode::Mutating
-    } else {
-        Mode::ReadOnly
+fn mode(script: &Script, session: &SessionArgs) -> Mode {
+    match (script.header.mutates, session.dry_run) {
+        (false, _) => Mode::ReadOnly,
+        (true, false) => Mode::Mutating,
+        (true, true) => Mode::DryRun,
     }
 }
 

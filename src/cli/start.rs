@@ -69,16 +69,17 @@ fn journal(args: &SessionArgs, id: &str) -> Result<Option<Journal>, Failure> {
     Ok(Some(journal))
 }
 
-/// Opens the place of a run, unless somebody stops it before.
+/// Opens the place of the run with this id, unless somebody stops it before.
 pub(super) fn place(
     args: &SessionArgs,
     needed: bool,
+    run: &str,
     cancel: &Cancel,
     runtime: &Runtime,
 ) -> Result<Place, Failure> {
     runtime.block_on(async {
         tokio::select! {
-            place = Place::open(args, needed) => place,
+            place = Place::open(args, needed, run) => place,
             () = cancel.cancelled() => Err(Failure::interrupted("interrupted before anything was done")),
         }
     })
@@ -189,6 +190,7 @@ pub(super) fn approvals(args: &SessionArgs) -> Approvals {
     Approvals {
         yes: args.yes,
         names: args.confirm.clone(),
+        rehearsal: args.dry_run,
         twin: args.twin.is_some(),
         person: terminal::interactive().then(|| Box::new(Terminal) as Box<dyn Ask>),
     }

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::Value;
 
-use super::error::{Forbidden, Subject};
+use super::error::{Forbidden, NOT_DONE, Owner, Subject};
 use super::{Cluster, ClusterError};
 
 /// A request before it is sent.
@@ -76,6 +76,8 @@ pub(super) enum Failure {
     Lost(String),
     /// The server answered with an error.
     Status(StatusAnswer),
+    /// Somebody wants to stop: no further attempt was made.
+    Stopped,
     /// The limit of the call ran out.
     Timeout,
 }
@@ -92,6 +94,33 @@ pub(super) struct StatusAnswer {
 }
 
 impl StatusAnswer {
+    /// The causes of one kind: the field, and what is said of it.
+    pub(super) fn causes<'a>(
+        &'a self,
+        reason: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let causes = self.details.get("causes").and_then(Value::as_array);
+        causes
+            .into_iter()
+            .flatten()
+            .filter(move |cause| cause["reason"] == reason)
+            .map(|cause| {
+                let text = |key: &str| cause[key].as_str().unwrap_or("");
+                (text("field"), text("message"))
+            })
+    }
+
+    /// Whether it says the same for as long as the objects are as they are, although its code is
+    /// one of those that pass.
+    pub(super) fn is_final(&self) -> bool {
+        self.budget().is_some() || self.message.contains("more than one PodDisruptionBudget")
+    }
+
+    /// What a disruption budget says against an eviction: not that the server is busy.
+    pub(super) fn budget(&self) -> Option<&str> {
+        self.causes("DisruptionBudget").next().map(|(_, said)| said)
+    }
+
     /// A detail: `name`, `kind`, `group`.
     fn detail(&self, key: &str) -> &str {
         self.details.get(key).and_then(Value::as_str).unwrap_or("")
@@ -115,17 +144,27 @@ const READ_ATTEMPTS: u32 = 5;
 const READ_BUDGET: Duration = Duration::from_secs(40);
 
 impl Cluster {
-    /// Sends a request once and reads the answer as JSON.
+    /// Sends a request once, when its turn has come, and reads the answer as JSON.
     pub(super) async fn once(&self, call: &Call) -> Result<Value, Failure> {
         self.once_as(call, &mut json).await
     }
 
     /// As [`Self::once`], with the answer read by `parse`.
     async fn once_as<T>(&self, call: &Call, parse: &mut Parse<'_, T>) -> Result<T, Failure> {
-        match tokio::time::timeout(call.timeout, self.exchange(call)).await {
-            Ok(answer) => parse(&answer?).map_err(Failure::Garbled),
+        let _turn = self.turn().await.map_err(|_| Failure::Stopped)?;
+        let result = match tokio::time::timeout(call.timeout, self.exchange(call)).await {
+            Ok(Ok(answer)) => parse(&answer).map_err(Failure::Garbled),
+            Ok(Err(failure)) => Err(failure),
             Err(_) => Err(Failure::Timeout),
+        };
+        match &result {
+            Err(Failure::Status(s)) if s.code == 429 && s.budget().is_none() => {
+                self.shared.limiter.narrow(s.retry_after);
+            }
+            Ok(_) => self.shared.limiter.widen(),
+            Err(_) => {}
         }
+        result
     }
 
     async fn exchange(&self, call: &Call) -> Result<Bytes, Failure> {
@@ -203,7 +242,9 @@ impl Cluster {
                 return Err(failure);
             }
             tracing::debug!(operation = call.operation, subject = ?call.subject, ?failure, attempt, "reading again");
-            tokio::time::sleep(wait).await;
+            if self.rest(wait).await.is_err() {
+                return Err(Failure::Stopped);
+            }
         }
     }
 
@@ -221,6 +262,11 @@ impl Cluster {
                 operation,
                 subject,
                 reason,
+            },
+            Failure::Stopped => ClusterError::Interrupted {
+                operation,
+                subject,
+                known: NOT_DONE,
             },
             Failure::Timeout => ClusterError::Timeout {
                 operation,
@@ -268,6 +314,20 @@ impl Cluster {
                     unread: Vec::new(),
                 }
             }
+            (409, _) if status.causes(OWNED).next().is_some() => ClusterError::ApplyConflict {
+                subject,
+                owners: status.causes(OWNED).map(owner).collect(),
+            },
+            (429, _) if status.budget().is_some() => {
+                let said = status.budget().unwrap_or_default().to_owned();
+                let budget = said.strip_prefix("The disruption budget ");
+                ClusterError::EvictionBlocked {
+                    subject,
+                    budget: budget.and_then(|b| Some(b.split_once(' ')?.0.to_owned())),
+                    allowed: None,
+                    message: said,
+                }
+            }
             (409, "AlreadyExists") => ClusterError::AlreadyExists { subject },
             (409, _) => ClusterError::Conflict {
                 operation,
@@ -289,12 +349,25 @@ impl Cluster {
     }
 }
 
+/// The reason of a cause of a failed apply.
+const OWNED: &str = "FieldManagerConflict";
+
+/// Reads `conflict with "bob" using v1` and `conflict with "bob" with subresource "scale" using v1`.
+fn owner((field, message): (&str, &str)) -> Owner {
+    let quoted = message.split('"').nth(1).unwrap_or(message);
+    Owner {
+        manager: quoted.to_owned(),
+        field: field.to_owned(),
+    }
+}
+
 /// Whether a read may succeed when it is repeated.
 pub(super) fn worth_retrying(failure: &Failure) -> bool {
     match failure {
         Failure::Connect(reason) => !reason.contains("certificate"),
         Failure::Garbled(_) | Failure::Lost(_) | Failure::Timeout => true,
-        Failure::Status(s) => s.code == 429 || s.code >= 500,
+        Failure::Status(s) => !s.is_final() && (s.code == 429 || s.code >= 500),
+        Failure::Stopped => false,
     }
 }
 

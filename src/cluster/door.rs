@@ -5,13 +5,16 @@
 //! keeps what every mutation has in common in one place: the review, the lost answer, the report.
 //! It knows no rule itself.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use super::error::Subject;
+use super::diff::stripped;
+use super::error::{IN_DOUBT, Subject};
 use super::{Cluster, ClusterError, Kind, Object, merge, object};
 
 /// What a mutation does to its object.
@@ -21,10 +24,16 @@ pub enum Verb {
     Create,
     /// The end of an object.
     Delete,
+    /// The end of a pod, if its disruption budgets allow it.
+    Evict,
     /// A command in a container of a pod, which may change anything.
     Exec,
-    /// A JSON merge patch (RFC 7396) of an object.
+    /// A change of an object, in one of the [`PatchForm`]s.
     Patch,
+    /// A whole object in the place of the one that was read.
+    Replace,
+    /// Another number of replicas, by the subresource `scale`.
+    Scale,
 }
 
 impl fmt::Display for Verb {
@@ -34,21 +43,43 @@ impl fmt::Display for Verb {
 }
 
 impl Verb {
-    /// The API verb: `create`, `delete`, `patch`; `exec`.
+    /// As errors and journals name it: `create`, `delete`, `evict`, `exec`, `patch`, `replace`, `scale`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::Delete => "delete",
+            Self::Evict => "evict",
             Self::Exec => "exec",
             Self::Patch => "patch",
+            Self::Replace => "replace",
+            Self::Scale => "scale",
         }
     }
+}
+
+/// How a patch says what it changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PatchForm {
+    /// Server-side apply: the fields that `manager` wants, and owns from then on.
+    Apply {
+        /// Takes fields from other managers that own them.
+        force: bool,
+        /// Who owns the fields.
+        manager: String,
+    },
+    /// A list of operations (RFC 6902).
+    Json,
+    /// A map that is merged (RFC 7396): lists are replaced, `null` removes.
+    #[default]
+    Merge,
+    /// A map that is merged by the rules of a built-in kind: lists of named things are merged by name.
+    Strategic,
 }
 
 /// A change that is about to be sent. Changes that change nothing never become one.
 #[derive(Clone)]
 pub struct Mutation {
-    /// Create, delete, patch or exec.
+    /// What is done.
     pub verb: Verb,
     /// Of which kind the object is.
     pub kind: Kind,
@@ -58,35 +89,71 @@ pub struct Mutation {
     pub name: String,
     /// The object as it was read just before; none for a creation.
     pub before: Option<Object>,
-    /// The object to create, the merge patch, or `{command, container}`.
+    /// What is sent: the object to create or to put, the patch, `{"spec": {"replicas": …}}`,
+    /// `{command, container}`.
     pub body: Option<Value>,
+    /// How `body` is meant, for a patch.
+    pub form: PatchForm,
+    /// What the server would make of it, by its own answer to a dry run. Everything but a merge
+    /// patch, whose result is computed, has it.
+    pub foreseen: Option<Value>,
     /// The word behind it, where there is one: `label`, `annotate`, `restart`, `apply`.
     pub why: Option<&'static str>,
+    /// It is rehearsed: sent with `dryRun=All`, so that nothing is stored.
+    pub dry_run: bool,
 }
 
 impl Mutation {
-    /// The object as it will be: none after a deletion.
+    /// The object as it will be: none after a deletion or an eviction.
+    ///
+    /// Exact for every form of a change, since gates judge by it: a merge patch is bound to no
+    /// version and computed; every other change is bound to the version that was read, and this is
+    /// what the server answered to a dry run of it. Where there is no such answer it is none, which
+    /// gates take for the worst.
     pub fn after(&self) -> Option<Value> {
-        match (self.verb, &self.before, &self.body) {
-            (Verb::Delete, ..) => None,
-            (Verb::Exec, before, _) => before.as_ref().map(Object::to_value),
-            (Verb::Patch, Some(before), Some(patch)) => {
+        match (self.verb, &self.form, &self.before, &self.body) {
+            (Verb::Delete | Verb::Evict, ..) => None,
+            (Verb::Exec, _, before, _) => before.as_ref().map(Object::to_value),
+            _ if self.foreseen.is_some() => self.foreseen.clone(),
+            (Verb::Patch, PatchForm::Merge, Some(before), Some(patch)) => {
                 let mut after = before.to_value();
                 merge::merge(&mut after, patch);
                 Some(after)
             }
-            (_, _, body) => body.clone(),
+            (Verb::Create, _, _, body) => body.clone(),
+            _ => None,
         }
     }
 
-    /// The body as a journal may hold it: a Secret's values read `‹redacted›`.
+    /// The change as a merge patch that a journal may hold, whatever form it has: a Secret's values
+    /// read `‹redacted›`. For a creation it is the object.
     pub fn shown(&self) -> Option<Value> {
-        let body = self.body.as_ref()?;
+        let shown = match (self.verb, &self.form, &self.before) {
+            (Verb::Patch, PatchForm::Merge, _) | (Verb::Scale, ..) => self.body.clone()?,
+            (Verb::Patch | Verb::Replace, _, Some(before)) => {
+                merge::between(&stripped(before.value()), &stripped(&self.after()?))
+            }
+            _ => self.body.clone()?,
+        };
         Some(if self.kind.plural() == "secrets" {
-            object::redacted(body)
+            object::redacted(&shown)
         } else {
-            body.clone()
+            shown
         })
+    }
+
+    /// Whether it can only hit the very version of the object that was read.
+    pub(super) fn is_bound(&self) -> bool {
+        let version = |body: &Value| body.pointer("/metadata/resourceVersion").is_some();
+        self.before.is_some()
+            && match (self.verb, &self.form) {
+                (Verb::Replace, _) => true,
+                (Verb::Patch, PatchForm::Merge) | (Verb::Scale, _) => {
+                    self.body.as_ref().is_some_and(version)
+                }
+                (Verb::Patch, _) => true,
+                _ => false,
+            }
     }
 
     /// The object that it is about.
@@ -173,8 +240,12 @@ pub struct Written {
     pub outcome: Outcome,
     /// The object after it; none if it is gone.
     pub object: Option<Object>,
-    /// The line that kubectl would print: `namespace/shop labeled`.
+    /// The line that kubectl would print: `namespace/shop labeled`; at a dry run it ends with
+    /// ` (server dry run)`.
     pub summary: String,
+    /// What is different, as a unified diff of YAML; empty if nothing is. Without what the server
+    /// keeps for itself; a Secret's values read `‹redacted›`.
+    pub diff: String,
 }
 
 impl Cluster {
@@ -204,10 +275,37 @@ impl Cluster {
         written
     }
 
+    /// Makes every mutation from now on a rehearsal, or ends that: all are reviewed as ever, and sent
+    /// with `dryRun=All`, so that the server judges them and stores nothing. All clones of the
+    /// connection share it.
+    pub fn set_dry_run(&self, on: bool) {
+        self.shared.dry_run.store(on, Ordering::SeqCst);
+    }
+
+    /// Whether mutations are only rehearsed.
+    pub fn is_dry_run(&self) -> bool {
+        self.shared.dry_run.load(Ordering::SeqCst)
+    }
+
+    /// Whether a change of that object was rehearsed, so that waiting for its effect is vain.
+    pub fn is_rehearsed(&self, kind: &Kind, namespace: Option<&str>, name: &str) -> bool {
+        let key = kind.subject(namespace, Some(name)).key();
+        self.is_dry_run() && self.rehearsed().contains(&key)
+    }
+
+    fn rehearsed(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        let rehearsed = self.shared.rehearsed.lock();
+        rehearsed.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sends a mutation: the only caller of the functions that do.
     pub(super) async fn mutate(&self, mutation: Mutation) -> Result<Written, ClusterError> {
         let sent = self.send_mutation(&mutation);
-        self.admit(&mutation, sent, Written::clone).await
+        let result = self.admit(&mutation, sent, Written::clone).await;
+        if mutation.dry_run && result.is_ok() {
+            self.rehearsed().insert(mutation.subject().key());
+        }
+        result
     }
 
     /// Lets `work`, which is what a mutation does, begin when the policy permits it; `told` is how its result is told.
@@ -257,6 +355,7 @@ impl Drop for Report<'_> {
             self.tell(&Err(ClusterError::Interrupted {
                 operation: self.mutation.verb.as_str(),
                 subject: self.mutation.subject(),
+                known: IN_DOUBT,
             }));
         }
     }

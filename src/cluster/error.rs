@@ -97,6 +97,20 @@ pub struct Forbidden {
     pub name: Option<String>,
 }
 
+/// Who owns a field that an apply would change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The field manager: `argocd-controller`.
+    pub manager: String,
+    /// The field, as the server writes it: `.spec.replicas`.
+    pub field: String,
+}
+
+/// What is known of a mutation that was given up while its request was on its way.
+pub(super) const IN_DOUBT: &str = "it may or may not have been done";
+/// What is known of a call that was given up between two attempts.
+pub(super) const NOT_DONE: &str = "no attempt of it was carried out";
+
 /// A failure of an operation on a cluster.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -106,6 +120,14 @@ pub enum ClusterError {
     AlreadyExists {
         /// The object.
         subject: Subject,
+    },
+    /// A server-side apply would take fields that others own; nothing was changed.
+    #[error("apply of {subject} conflicts with {}", owned_by(.owners))]
+    ApplyConflict {
+        /// The object.
+        subject: Subject,
+        /// Who owns what, in the server's order.
+        owners: Vec<Owner>,
     },
     /// A name that cannot be one, or a body that is no object: the caller's mistake.
     #[error("{message}")]
@@ -184,6 +206,28 @@ pub enum ClusterError {
         /// Which of the ways to fail it was.
         cause: ExecError,
     },
+    /// A disruption budget does not allow an eviction now; the pod stays.
+    #[error("{subject} is not evicted: {}", budgeted(.budget.as_deref(), *.allowed, .message))]
+    EvictionBlocked {
+        /// The pod.
+        subject: Subject,
+        /// The budget's name, if the server said which.
+        budget: Option<String>,
+        /// How many disruptions it allows now, if it could be read.
+        allowed: Option<i64>,
+        /// The server's words.
+        message: String,
+    },
+    /// The object is not as the change was to find it; nothing was changed.
+    #[error("{operation} of {subject}: {message}")]
+    Precondition {
+        /// What was to be done.
+        operation: &'static str,
+        /// The object.
+        subject: Subject,
+        /// What was expected and what is.
+        message: String,
+    },
     /// RBAC does not allow it.
     #[error("{}", forbidden(.0))]
     Forbidden(Box<Forbidden>),
@@ -199,13 +243,15 @@ pub enum ClusterError {
         /// Which of the ways to fail it was.
         cause: ForwardError,
     },
-    /// A mutation was abandoned while the request was on its way (the program is stopping).
-    #[error("{operation} of {subject} was interrupted; it may or may not have been done")]
+    /// A call was given up because the program is stopping.
+    #[error("{operation} of {subject} was interrupted; {known}")]
     Interrupted {
         /// What was to be done.
         operation: &'static str,
         /// The object.
         subject: Subject,
+        /// What is known about it: whether it may have been done.
+        known: &'static str,
     },
     /// The server finds the object wrong; nothing was changed.
     #[error("{operation} of {subject} is invalid: {message}")]
@@ -340,6 +386,18 @@ pub enum ClusterError {
         /// Who holds it.
         finalizers: Vec<String>,
     },
+    /// A label or an annotation has another value already, and was not to be overwritten.
+    #[error("{subject}: {field} `{key}` is `{value}` already, and `overwrite` is false")]
+    Taken {
+        /// The object.
+        subject: Subject,
+        /// `label` or `annotation`.
+        field: &'static str,
+        /// Its key.
+        key: String,
+        /// The value that it has.
+        value: String,
+    },
     /// The server did not answer in time.
     #[error("{operation} of {subject}: no answer within {after:?}")]
     Timeout {
@@ -431,6 +489,11 @@ impl ClusterError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Category { .. } => Some("name one kind at a time".into()),
+            Self::ApplyConflict { .. } => Some(
+                "leave the fields to their owners, or take them with `force: true`; an owner that \
+                 reconciles (Argo CD, Flux, an operator) will set them back"
+                    .into(),
+            ),
             Self::Conflict { .. } => Some("read the object again and repeat the change".into()),
             Self::Credentials {
                 hint: Some(hint), ..
@@ -441,6 +504,10 @@ impl ClusterError {
             Self::Denied { .. } => {
                 Some("nothing was changed; remove what forbids it and run again".into())
             }
+            Self::EvictionBlocked { .. } => Some(
+                "make the other pods of the budget ready, or let it wait for them with `timeout`"
+                    .into(),
+            ),
             Self::Forbidden(f) => Some(format!(
                 "grant the verb `{}` on `{}` {}",
                 f.verb,
@@ -478,6 +545,7 @@ impl ClusterError {
             Self::StillThere { finalizers, .. } if !finalizers.is_empty() => {
                 Some("whoever set the finalizers must remove them".into())
             }
+            Self::Taken { .. } => Some("leave out `overwrite: false` to replace it".into()),
             Self::UnknownKind {
                 suggestion: Some(s),
                 ..
@@ -497,6 +565,7 @@ impl ClusterError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Conflict { .. }
+            | Self::EvictionBlocked { .. }
             | Self::OutcomeUnknown { .. }
             | Self::RolloutTimeout { .. }
             | Self::StillThere { .. }
@@ -514,6 +583,10 @@ impl ClusterError {
     pub fn resource(&self) -> Option<String> {
         match self {
             Self::AlreadyExists { subject }
+            | Self::ApplyConflict { subject, .. }
+            | Self::EvictionBlocked { subject, .. }
+            | Self::Precondition { subject, .. }
+            | Self::Taken { subject, .. }
             | Self::Conflict { subject, .. }
             | Self::Decode { subject, .. }
             | Self::Denied { subject, .. }
@@ -554,6 +627,10 @@ impl ClusterError {
         match self {
             Self::Refused(refusal) => refusal.evidence.clone(),
             Self::RolloutBlocked { message, .. } => vec![message.clone()],
+            Self::ApplyConflict { owners, .. } => owners
+                .iter()
+                .map(|o| format!("{} is owned by `{}`", o.field, o.manager))
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -609,6 +686,34 @@ fn names(known: &[String]) -> String {
 
 fn because(blocked: Option<&Blocked>) -> String {
     blocked.map(|b| format!("; {b}")).unwrap_or_default()
+}
+
+/// `manager `argocd` over .spec.replicas, .spec.paused and manager `helm` over .data.x`.
+fn owned_by(owners: &[Owner]) -> String {
+    let mut by: Vec<(&str, Vec<&str>)> = Vec::new();
+    for owner in owners {
+        match by.iter_mut().find(|(manager, _)| *manager == owner.manager) {
+            Some((_, fields)) => fields.push(&owner.field),
+            None => by.push((&owner.manager, vec![&owner.field])),
+        }
+    }
+    let said: Vec<String> = by
+        .into_iter()
+        .map(|(manager, fields)| format!("manager `{manager}` over {}", fields.join(", ")))
+        .collect();
+    said.join(" and ")
+}
+
+fn budgeted(budget: Option<&str>, allowed: Option<i64>, message: &str) -> String {
+    match (budget, allowed) {
+        (Some(budget), Some(allowed)) => {
+            format!("disruption budget `{budget}` allows {allowed} disruptions now; {message}")
+        }
+        (Some(budget), None) => {
+            format!("disruption budget `{budget}` does not allow it now; {message}")
+        }
+        (None, _) => message.to_owned(),
+    }
 }
 
 fn held_by(finalizers: &[String]) -> String {

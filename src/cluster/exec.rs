@@ -179,6 +179,14 @@ impl Cluster {
                 message: "a command to execute needs a program".to_owned(),
             });
         }
+        if self.is_dry_run() {
+            return Err(ClusterError::BadRequest {
+                message: format!(
+                    "`{}` is not started: a command cannot be rehearsed",
+                    command[0]
+                ),
+            });
+        }
         let container = self
             .container(namespace, pod, options.container.as_deref())
             .await?;
@@ -189,13 +197,9 @@ impl Cluster {
         };
         container.runs().map_err(|cause| place.container(cause))?;
         let mutation = Mutation {
-            verb: Verb::Exec,
-            kind: container.kind.clone(),
-            namespace: Some(namespace.to_owned()),
-            name: pod.to_owned(),
             before: Some(container.pod.clone()),
             body: Some(json!({"command": command, "container": container.name})),
-            why: None,
+            ..self.mutation(Verb::Exec, &container.kind, Some(namespace), pod)
         };
         let told = |output: &ExecOutput| Written {
             outcome: Outcome::Executed,
@@ -206,6 +210,7 @@ impl Cluster {
                 container.name,
                 output.code
             ),
+            diff: String::new(),
         };
         let work = self.run_command(&container, &place, command, options);
         self.admit(&mutation, work, told).await

@@ -83,6 +83,31 @@ pub fn difference(current: &Value, wanted: &Value) -> Option<Value> {
     }
 }
 
+/// The merge patch that makes `after` of `before`; an empty map if they are equal.
+///
+/// Exact, unlike [`difference`]: what `after` lacks is removed. Lists are taken whole.
+pub fn between(before: &Value, after: &Value) -> Value {
+    let (Value::Object(old), Value::Object(new)) = (before, after) else {
+        return after.clone();
+    };
+    let mut patch = Map::new();
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    for (key, value) in new {
+        match old.get(key) {
+            Some(now) if now == value => {}
+            Some(now) if now.is_object() && value.is_object() => {
+                patch.insert(key.clone(), between(now, value));
+            }
+            _ => {
+                patch.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    Value::Object(patch)
+}
+
 fn is_empty_map(value: &Value) -> bool {
     value.as_object().is_some_and(Map::is_empty)
 }
@@ -182,6 +207,21 @@ mod tests {
                 proptest::prop_assert_eq!(difference(&after, &b), None);
             }
         }
+    }
+
+    #[test]
+    fn the_patch_between_two_states_makes_the_one_of_the_other() {
+        let before = json!({"a": 1, "b": {"c": [1], "d": "x"}, "e": {}});
+        let after = json!({"a": 1, "b": {"c": [1, 2]}, "f": {"g": true}});
+        let patch = between(&before, &after);
+        assert_eq!(
+            patch,
+            json!({"b": {"c": [1, 2], "d": null}, "e": null, "f": {"g": true}})
+        );
+        let mut made = before.clone();
+        merge(&mut made, &patch);
+        assert_eq!(made, after);
+        assert_eq!(between(&before, &before), json!({}));
     }
 
     fn any_json() -> impl proptest::strategy::Strategy<Value = Value> {

@@ -14,7 +14,8 @@
 //! | `access` | what the server lets us do |
 //! | `events` | what was said about an object |
 //! | `list`, `filter`, `path` | lists of any size, and what is kept of them |
-//! | `door`, `send`, `write` | who may mutate; mutations whose answer is lost; the verbs |
+//! | `door`, `send`, `limit` | who may mutate; mutations whose answer is lost; how fast is asked |
+//! | `write`, `patch`, `scale`, `evict`, `diff` | the verbs, and what they changed |
 //! | `rollout`, `blocked`, `wait` | how far a rollout is, what blocks it, waiting for it |
 //! | `watch` | changes, without gaps |
 //! | `condition`, `until` | waiting until objects are as they should be |
@@ -30,23 +31,28 @@ mod call;
 mod condition;
 mod connect;
 mod container;
+mod diff;
 mod discovery;
 mod door;
 mod error;
 mod events;
+mod evict;
 mod exec;
 mod filter;
 mod forward;
 mod kind;
+mod limit;
 mod list;
 mod listen;
 mod logs;
 mod merge;
 mod object;
-mod path;
 pub mod ownership;
+mod patch;
+mod path;
 mod read;
 mod rollout;
+mod scale;
 mod send;
 mod until;
 mod wait;
@@ -59,26 +65,30 @@ mod write;
 #[cfg(feature = "twin")]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock};
 
 pub use access::{Access, Rules, Wish};
 pub use condition::Condition;
-pub use connect::Target;
 pub use connect::{Obstacle, Target};
 pub use container::ContainerError;
-pub use door::{Mutation, Outcome, Policy, PolicyError, Refusal, Verb, Written};
-pub use error::{ClusterError, Forbidden, Subject};
+pub use door::{Mutation, Outcome, PatchForm, Policy, PolicyError, Refusal, Verb, Written};
+pub use error::{ClusterError, Forbidden, Owner, Subject};
 pub use events::Happening;
+pub use evict::EvictOptions;
 pub use exec::{ExecError, ExecOptions, ExecOutput};
 pub use filter::Filter;
 pub use forward::{Forward, ForwardError, HttpAnswer, Limits};
 pub use kind::Kind;
+pub use limit::Stop;
 pub use list::Query;
 pub use listen::LocalPort;
 pub use logs::{LogOptions, LogStream};
 pub use merge::{changes_nothing, difference, merge};
 pub use object::{Object, redacted};
+pub use patch::{ApplyOptions, FIELD_MANAGER};
 pub use path::{FieldPath, PathError};
 pub use read::{Selector, Version};
 pub use rollout::{Blocked, Rollout};
@@ -103,6 +113,12 @@ struct Shared {
     /// What the server serves, once it was asked.
     catalog: tokio::sync::Mutex<Option<Arc<kind::Catalog>>>,
     policy: RwLock<Option<Arc<dyn Policy>>>,
+    /// Mutations are only rehearsed.
+    dry_run: AtomicBool,
+    /// The objects of which a change was rehearsed, by [`Subject::key`].
+    rehearsed: Mutex<BTreeSet<String>>,
+    limiter: limit::Limiter,
+    stop: RwLock<Option<Arc<dyn Stop>>>,
 }
 
 impl Cluster {
@@ -126,6 +142,10 @@ impl Cluster {
                 cautions,
                 catalog: tokio::sync::Mutex::default(),
                 policy: RwLock::default(),
+                dry_run: AtomicBool::default(),
+                rehearsed: Mutex::default(),
+                limiter: limit::Limiter::default(),
+                stop: RwLock::default(),
             }),
         }
     }

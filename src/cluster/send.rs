@@ -2,14 +2,19 @@
 //!
 //! A request whose answer did not come may have been carried out, may be carried out later, or
 //! never. So nothing is repeated blindly: the object is read first. What is wanted is there: done.
-//! It is not: sent again, which is harmless for a merge patch bound to a UID, for a deletion bound
-//! to a UID, and for a creation under a fixed name. Where reading cannot tell, the error says so.
+//! It is not: sent again, which is harmless for what is bound to a UID and says a state (a merge patch,
+//! a scaling, a deletion, an eviction), for what is bound to the version that was read (every other
+//! patch, a replacement), and for a creation under a fixed name. Where reading cannot tell, the error
+//! says so.
 
 use http::Method;
 use serde_json::{Value, json};
 
 use super::call::{Call, Failure, pause};
-use super::door::{Mutation, Outcome, Verb, Written};
+use super::diff::{stripped, unified};
+use super::door::{Mutation, Outcome, PatchForm, Verb, Written};
+use super::error::{IN_DOUBT, NOT_DONE};
+use super::patch::FIELD_MANAGER;
 use super::{Cluster, ClusterError, Object, merge};
 
 /// How often a mutation is sent.
@@ -24,13 +29,23 @@ enum Settled {
 impl Cluster {
     /// Sends a reviewed mutation. [`Cluster::mutate`] is its only caller.
     pub(super) async fn send_mutation(&self, mutation: &Mutation) -> Result<Written, ClusterError> {
-        let call = call(mutation)?;
+        let call = call(mutation, mutation.dry_run)?;
+        if mutation.dry_run {
+            // It stores nothing, so it may be repeated like a read. One whose result had to be
+            // foreseen was sent like this already.
+            let answer = match &mutation.foreseen {
+                Some(foreseen) => foreseen.clone(),
+                None => self.read(&call).await?,
+            };
+            return Ok(mutation.answered(answer));
+        }
         let mut attempt = 0;
         // Whether an earlier attempt may have been carried out.
         let mut in_doubt = false;
         loop {
             let failure = match self.once(&call).await {
                 Ok(answer) => return Ok(mutation.answered(answer)),
+                Err(Failure::Stopped) => return Err(stopped(&call, in_doubt)),
                 Err(failure) => failure,
             };
             attempt += 1;
@@ -40,25 +55,28 @@ impl Cluster {
                 attempt,
                 "a mutation was not answered as wished"
             );
+            let going = matches!(mutation.verb, Verb::Delete | Verb::Evict);
             let read_back = match &failure {
                 Failure::Connect(_) => false,
+                Failure::Status(s) if s.is_final() => return Err(self.error(&call, failure)),
                 Failure::Status(s) if s.code == 429 => false,
-                Failure::Status(s) if s.is_missing_object() && mutation.verb == Verb::Delete => {
+                Failure::Status(s) if s.is_missing_object() && going => {
                     return Ok(mutation.written(Outcome::Deleted, None));
                 }
                 Failure::Status(s) if s.code == 409 => {
-                    // Our own first attempt, whose answer was lost, or a write in between.
-                    in_doubt || mutation.verb != Verb::Create
+                    // Our own first attempt, whose answer was lost, or a write in between. What is
+                    // bound to a version will not be taken again.
+                    if !in_doubt && (mutation.verb == Verb::Create || mutation.is_bound()) {
+                        return Err(self.error(&call, failure));
+                    }
+                    true
                 }
                 Failure::Status(s) if s.code < 500 => return Err(self.error(&call, failure)),
-                Failure::Status(_) | Failure::Garbled(_) | Failure::Lost(_) | Failure::Timeout => {
+                _ => {
                     in_doubt = true;
                     true
                 }
             };
-            if matches!(&failure, Failure::Status(s) if s.code == 409) && !read_back {
-                return Err(self.error(&call, failure));
-            }
             if read_back {
                 match self.settle(mutation, &call, &failure).await? {
                     Settled::Done(written) => return Ok(written),
@@ -68,7 +86,9 @@ impl Cluster {
             if attempt >= ATTEMPTS {
                 return Err(self.given_up(&call, failure, in_doubt));
             }
-            tokio::time::sleep(pause(attempt, &failure)).await;
+            if self.rest(pause(attempt, &failure)).await.is_err() {
+                return Err(stopped(&call, in_doubt));
+            }
         }
     }
 
@@ -105,27 +125,53 @@ impl Cluster {
             message: message.to_owned(),
         };
         let body = mutation.body.as_ref().unwrap_or(&Value::Null);
+        let apply = matches!(mutation.form, PatchForm::Apply { .. });
         match (mutation.verb, now) {
             (Verb::Create, None) => Ok(Settled::NotDone),
             (Verb::Create, Some(now)) if merge::difference(now.value(), body).is_none() => {
                 Ok(Settled::Done(mutation.written(Outcome::Created, Some(now))))
             }
+            (Verb::Create, Some(_)) if apply => {
+                // Applied to what is there now, it may do something else than what was reviewed.
+                Err(conflict("an object of that name has come into being"))
+            }
             (Verb::Create, Some(_)) => Err(unknown(
                 "an object of that name is there, but it is not as it was to be created".into(),
             )),
-            (Verb::Patch, None) => Err(ClusterError::NotFound {
+            (Verb::Patch | Verb::Replace | Verb::Scale, None) => Err(ClusterError::NotFound {
                 subject: call.subject.clone(),
             }),
-            (Verb::Patch, Some(now)) if !same(&now) => {
+            (Verb::Patch | Verb::Replace | Verb::Scale, Some(now)) if !same(&now) => {
                 Err(conflict("another object of that name has taken its place"))
             }
-            (Verb::Patch, Some(now)) if merge::changes_nothing(now.value(), body) => {
-                Ok(Settled::Done(mutation.written(Outcome::Changed, Some(now))))
+            (Verb::Patch | Verb::Replace | Verb::Scale, Some(now)) => {
+                if mutation.is_as_wanted(&now) {
+                    return Ok(Settled::Done(mutation.written(Outcome::Changed, Some(now))));
+                }
+                let version = mutation
+                    .before
+                    .as_ref()
+                    .map_or("", Object::resource_version);
+                if !mutation.is_bound() || now.resource_version() == version {
+                    return Ok(Settled::NotDone);
+                }
+                if mutation.form == PatchForm::Json && mutation.verb == Verb::Patch {
+                    // Operations on lists are not the same twice.
+                    return Err(unknown(format!(
+                        "the object was changed since (version {version}, now {}), and it is not as this \
+                         change alone would have left it",
+                        now.resource_version()
+                    )));
+                }
+                Err(conflict("the object was changed since it was read"))
             }
-            (Verb::Patch, Some(_)) => Ok(Settled::NotDone),
-            (Verb::Delete, Some(now)) if same(&now) && !now.is_deleting() => Ok(Settled::NotDone),
+            (Verb::Delete | Verb::Evict, Some(now)) if same(&now) && !now.is_deleting() => {
+                Ok(Settled::NotDone)
+            }
+            (Verb::Delete | Verb::Evict, _) => {
+                Ok(Settled::Done(mutation.written(Outcome::Deleted, None)))
+            }
             (Verb::Exec, _) => Err(unknown("commands are not sent again".into())),
-            (Verb::Delete, _) => Ok(Settled::Done(mutation.written(Outcome::Deleted, None))),
         }
     }
 
@@ -148,19 +194,41 @@ impl Cluster {
 }
 
 impl Mutation {
+    /// Whether an object is as this change would leave it.
+    fn is_as_wanted(&self, now: &Object) -> bool {
+        let says_a_state = self.verb == Verb::Patch && self.form == PatchForm::Merge;
+        let wanted = match (says_a_state, &self.before, self.after()) {
+            (true, ..) => self.body.as_ref().map(stripped),
+            (false, Some(before), Some(after)) => {
+                Some(merge::between(&stripped(before.value()), &stripped(&after)))
+            }
+            (false, ..) => None,
+        };
+        wanted.is_some_and(|wanted| merge::changes_nothing(now.value(), &wanted))
+    }
+
     /// The result of a mutation that the server answered.
     fn answered(&self, answer: Value) -> Written {
         match self.verb {
-            Verb::Delete => self.written(Outcome::Deleted, None),
+            Verb::Delete | Verb::Evict => self.written(Outcome::Deleted, None),
             Verb::Exec => self.written(Outcome::Executed, None),
             Verb::Create => self.written(Outcome::Created, Some(self.kind.object(answer))),
-            Verb::Patch => {
+            Verb::Scale => {
+                // The answer is a Scale; the object is what was foreseen of it.
+                let now = self.after().map(|after| self.kind.object(after));
+                self.written(Outcome::Changed, now)
+            }
+            Verb::Patch | Verb::Replace => {
                 let now = self.kind.object(answer);
                 let before = self.before.as_ref();
                 // The server found nothing to change: what was asked for is what it defaults to.
                 let same = before.is_some_and(|b| {
-                    !b.resource_version().is_empty()
-                        && b.resource_version() == now.resource_version()
+                    if self.dry_run {
+                        // A rehearsal makes no new version.
+                        return stripped(b.value()) == stripped(now.value());
+                    }
+                    let version = b.resource_version();
+                    !version.is_empty() && version == now.resource_version()
                 });
                 let outcome = if same {
                     Outcome::Unchanged
@@ -176,9 +244,9 @@ impl Mutation {
     pub(super) fn written(&self, outcome: Outcome, object: Option<Object>) -> Written {
         let printed = self.kind.printed();
         let name = object.as_ref().map_or(self.name.as_str(), Object::name);
-        let summary = match outcome {
+        let mut summary = match outcome {
             Outcome::Absent => format!("{printed} {name:?} not found"),
-            Outcome::Deleted if self.why == Some("evict") => format!("{printed}/{name} evicted"),
+            Outcome::Deleted if self.verb == Verb::Evict => format!("{printed}/{name} evicted"),
             Outcome::Deleted => match &self.namespace {
                 Some(ns) => format!("{printed} {name:?} deleted from {ns} namespace"),
                 None => format!("{printed} {name:?} deleted"),
@@ -199,16 +267,28 @@ impl Mutation {
                 format!("{printed}/{name} {said}")
             }
         };
+        if self.dry_run {
+            summary.push_str(" (server dry run)");
+        }
+        let before = self.before.as_ref();
+        let diff = match outcome {
+            Outcome::Absent | Outcome::Executed | Outcome::Unchanged => String::new(),
+            Outcome::Created => unified(&self.kind, None, object.as_ref()),
+            Outcome::Changed | Outcome::Deleted => unified(&self.kind, before, object.as_ref()),
+        };
         Written {
             outcome,
             object,
             summary,
+            diff,
         }
     }
 
-    /// What kubectl says was done by a patch.
+    /// What kubectl says was done to an object that is still there.
     fn participle(&self) -> &'static str {
         match self.why {
+            _ if self.verb == Verb::Replace => "replaced",
+            _ if self.verb == Verb::Scale => "scaled",
             Some("annotate") => "annotated",
             Some("apply") => "configured",
             Some("label") => {
@@ -231,37 +311,67 @@ impl Mutation {
     }
 }
 
-fn call(mutation: &Mutation) -> Result<Call, ClusterError> {
+/// The request of a mutation; with `dry_run` one that stores nothing.
+pub(super) fn call(mutation: &Mutation, dry_run: bool) -> Result<Call, ClusterError> {
     let namespace = mutation.namespace.as_deref();
     let uid = mutation.before.as_ref().map_or("", Object::uid);
-    let body = mutation.body.clone().unwrap_or_else(|| json!({}));
+    let mut body = mutation.body.clone().unwrap_or_else(|| json!({}));
     let operation = mutation.verb.as_str();
     let subject = mutation.subject();
     let one = || mutation.kind.path(namespace, Some(&mutation.name));
+    let manager = match &mutation.form {
+        PatchForm::Apply { manager, .. } => manager,
+        _ => FIELD_MANAGER,
+    };
+    let written = |path: String| {
+        let dry_run = if dry_run { "&dryRun=All" } else { "" };
+        let manager = super::read::encode(manager);
+        let force = match &mutation.form {
+            PatchForm::Apply { force: true, .. } => "&force=true",
+            _ => "",
+        };
+        format!("{path}?fieldManager={manager}{force}{dry_run}")
+    };
+    let patching = |body: &Value, path: String| Call {
+        content_type: Some(match mutation.form {
+            PatchForm::Apply { .. } => "application/apply-patch+yaml",
+            PatchForm::Json => "application/json-patch+json",
+            PatchForm::Merge => "application/merge-patch+json",
+            PatchForm::Strategic => "application/strategic-merge-patch+json",
+        }),
+        ..Call::send(operation, subject.clone(), Method::PATCH, path, body)
+    };
+    // What was reviewed is what is changed, and not a successor of the same name.
+    let bind = |body: &mut Value| {
+        if !uid.is_empty() {
+            merge::merge(body, &json!({"metadata": {"uid": uid}}));
+        }
+    };
     Ok(match mutation.verb {
         Verb::Exec => {
             return Err(ClusterError::BadRequest {
                 message: "a command goes over a connection of its own".to_owned(),
             });
         }
+        Verb::Create if matches!(mutation.form, PatchForm::Apply { .. }) => {
+            patching(&body, written(one()?))
+        }
         Verb::Create => {
-            let path = mutation.kind.path(namespace, None)?;
+            let path = written(mutation.kind.path(namespace, None)?);
             Call::send(operation, subject, Method::POST, path, &body)
         }
         Verb::Patch => {
-            let mut body = body;
-            if !uid.is_empty() {
-                // What was reviewed is what is changed, and not a successor of the same name.
-                merge::merge(&mut body, &json!({"metadata": {"uid": uid}}));
+            if mutation.form == PatchForm::Merge {
+                bind(&mut body);
             }
-            Call {
-                content_type: Some("application/merge-patch+json"),
-                ..Call::send(operation, subject, Method::PATCH, one()?, &body)
-            }
+            patching(&body, written(one()?))
         }
-        Verb::Delete if mutation.why == Some("evict") => super::workload::eviction(mutation)?,
-        Verb::Delete => {
-            let mut body = body;
+        Verb::Replace => Call::send(operation, subject, Method::PUT, written(one()?), &body),
+        Verb::Scale => {
+            bind(&mut body);
+            patching(&body, written(format!("{}/scale", one()?)))
+        }
+        Verb::Delete | Verb::Evict => {
             merge::merge(
                 &mut body,
                 &json!({"apiVersion": "v1", "kind": "DeleteOptions"}),
@@ -269,9 +379,33 @@ fn call(mutation: &Mutation) -> Result<Call, ClusterError> {
             if !uid.is_empty() {
                 merge::merge(&mut body, &json!({"preconditions": {"uid": uid}}));
             }
-            Call::send(operation, subject, Method::DELETE, one()?, &body)
+            if dry_run {
+                // Parameters beside a body are not read.
+                merge::merge(&mut body, &json!({"dryRun": ["All"]}));
+            }
+            if mutation.verb == Verb::Delete {
+                Call::send(operation, subject, Method::DELETE, one()?, &body)
+            } else {
+                let eviction = json!({
+                    "apiVersion": "policy/v1",
+                    "kind": "Eviction",
+                    "metadata": {"name": mutation.name, "namespace": namespace},
+                    "deleteOptions": body,
+                });
+                let query = if dry_run { "?dryRun=All" } else { "" };
+                let path = format!("{}/eviction{query}", one()?);
+                Call::send(operation, subject, Method::POST, path, &eviction)
+            }
         }
     })
+}
+
+fn stopped(call: &Call, in_doubt: bool) -> ClusterError {
+    ClusterError::Interrupted {
+        operation: call.operation,
+        subject: call.subject.clone(),
+        known: if in_doubt { IN_DOUBT } else { NOT_DONE },
+    }
 }
 
 fn reason(failure: &Failure) -> String {
@@ -281,6 +415,7 @@ fn reason(failure: &Failure) -> String {
         }
         Failure::Garbled(reason) => format!("the answer was unreadable ({reason})"),
         Failure::Status(s) => format!("the server answered HTTP {} ({})", s.code, s.message),
+        Failure::Stopped => "it was interrupted".to_owned(),
         Failure::Timeout => "no answer came in time".to_owned(),
     }
 }

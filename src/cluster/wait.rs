@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Cluster {
-    /// Waits until a rollout is done, a Job complete, or a pod ready.
+    /// Waits until a rollout is done, a Job complete, or a pod ready. One whose change was a dry run is
+    /// not waited for, and given as it is.
     ///
     /// # Errors
     /// [`ClusterError::RolloutBlocked`] when waiting will not help: the progress deadline is over,
@@ -62,9 +63,23 @@ impl Cluster {
                 .patiently(start, deadline, kind, namespace, name)
                 .await?;
             let Some(workload) = workload else {
+                if self.is_rehearsed(kind, namespace, name) {
+                    return Ok(Rollout {
+                        done: false,
+                        message: format!("{subject} was created by a dry run only"),
+                        blocked: None,
+                        note: Some("its creation was a dry run, so nothing rolls out".into()),
+                    });
+                }
                 return Err(ClusterError::NotFound { subject });
             };
             let mut rollout = decide(&workload);
+            if self.is_rehearsed(kind, namespace, name) {
+                // What was not changed does not roll out: it is shown as it is.
+                rollout.note = Some("its change was a dry run, so nothing rolls out".into());
+                changed(&rollout);
+                return Ok(rollout);
+            }
             if rollout.done {
                 changed(&rollout);
                 return Ok(rollout);
@@ -119,7 +134,8 @@ impl Cluster {
         }
     }
 
-    /// Waits until the object with that UID is gone; another one may have taken its name.
+    /// Waits until the object with that UID is gone; another one may have taken its name. One whose
+    /// deletion was a dry run is not waited for.
     ///
     /// # Errors
     /// [`ClusterError::StillThere`] after `limit`, and those of [`Cluster::get`].
@@ -131,6 +147,9 @@ impl Cluster {
         uid: &str,
         limit: Duration,
     ) -> Result<(), ClusterError> {
+        if self.is_rehearsed(kind, namespace, name) {
+            return Ok(());
+        }
         let start = Instant::now();
         let mut bell = Bell::new(self, kind, namespace, name);
         loop {

@@ -231,7 +231,7 @@ impl Watch {
             self.query.selector.query(),
         );
         let call = Call::get("watch", self.kind.subject(namespace, None), path);
-        match self.cluster.open(&call).await {
+        match self.cluster.open_watch(&call).await {
             Ok(chunks) => {
                 self.state = State::Open(Stream {
                     chunks,
@@ -382,7 +382,7 @@ impl Stream {
 
 impl Cluster {
     /// Sends a request whose answer goes on, and gives what comes.
-    async fn open(
+    async fn open_watch(
         &self,
         call: &Call,
     ) -> Result<BoxStream<'static, Result<Bytes, String>>, Failure> {

@@ -1,4 +1,5 @@
-//! The verbs that change something: create, patch, label, annotate, apply, delete, restart.
+//! The verbs that change something by what is known of the object: create, merge patch, label,
+//! annotate, delete, restart.
 //!
 //! Each reads first and sends nothing if nothing would change. What is to be sent goes through
 //! [`Cluster::mutate`], the one door.
@@ -12,7 +13,7 @@ use jiff::{Timestamp, ToSpan as _, Unit};
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
-use super::door::{Mutation, Outcome, Verb, Written};
+use super::door::{Mutation, Outcome, PatchForm, Verb, Written};
 use super::{Cluster, ClusterError, Kind, Object, merge};
 
 /// The annotation of a pod template by which `kubectl rollout restart` restarts.
@@ -35,6 +36,8 @@ pub enum Propagation {
 pub struct DeleteOptions {
     /// An object that is not there is no error.
     pub ignore_missing: bool,
+    /// Seconds that a pod gets to end; `None`: those it has itself.
+    pub grace: Option<u32>,
     /// What happens to what it owns.
     pub propagation: Propagation,
     /// Delete this one only, and no other of the same name.
@@ -48,6 +51,7 @@ impl Default for DeleteOptions {
     fn default() -> Self {
         Self {
             ignore_missing: false,
+            grace: None,
             propagation: Propagation::default(),
             uid: None,
             wait: Some(Duration::from_secs(300)),
@@ -68,14 +72,10 @@ impl Cluster {
         object: Value,
     ) -> Result<Written, ClusterError> {
         let (namespace, body) = complete(kind, namespace, object)?;
+        let name = text(&body, "/metadata/name").to_owned();
         self.mutate(Mutation {
-            verb: Verb::Create,
-            kind: kind.clone(),
-            name: text(&body, "/metadata/name").to_owned(),
-            namespace,
-            before: None,
             body: Some(body),
-            why: None,
+            ..self.mutation(Verb::Create, kind, namespace.as_deref(), &name)
         })
         .await
     }
@@ -131,7 +131,23 @@ impl Cluster {
         name: &str,
         labels: &BTreeMap<String, Option<String>>,
     ) -> Result<Written, ClusterError> {
-        self.set_metadata(kind, namespace, name, "labels", labels, "label")
+        self.set_metadata(kind, namespace, name, &LABELS, labels, true)
+            .await
+    }
+
+    /// As [`Self::label`], but a label that has another value already is an error (`kubectl label`
+    /// without `--overwrite`), also if it gets it just now.
+    ///
+    /// # Errors
+    /// [`ClusterError::Taken`]; and as for [`Self::patch`].
+    pub async fn label_new(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        labels: &BTreeMap<String, Option<String>>,
+    ) -> Result<Written, ClusterError> {
+        self.set_metadata(kind, namespace, name, &LABELS, labels, false)
             .await
     }
 
@@ -146,74 +162,23 @@ impl Cluster {
         name: &str,
         annotations: &BTreeMap<String, Option<String>>,
     ) -> Result<Written, ClusterError> {
-        self.set_metadata(
-            kind,
-            namespace,
-            name,
-            "annotations",
-            annotations,
-            "annotate",
-        )
-        .await
+        self.set_metadata(kind, namespace, name, &ANNOTATIONS, annotations, true)
+            .await
     }
 
-    /// Creates the object, or merges into it what differs. Fields that it does not mention stay;
-    /// lists are taken whole. A namespaced object without a namespace is put into the context's.
+    /// As [`Self::annotate`], but an annotation that has another value already is an error.
     ///
     /// # Errors
-    /// [`ClusterError::BadRequest`] without kind, `apiVersion` or name; and as for [`Self::patch`].
-    pub async fn apply(&self, object: Value) -> Result<Written, ClusterError> {
-        let (api_version, kind, name) = (
-            text(&object, "/apiVersion").to_owned(),
-            text(&object, "/kind").to_owned(),
-            text(&object, "/metadata/name").to_owned(),
-        );
-        for (field, value) in [
-            ("apiVersion", &api_version),
-            ("kind", &kind),
-            ("metadata.name", &name),
-        ] {
-            if value.is_empty() {
-                return Err(ClusterError::BadRequest {
-                    message: format!("an object to apply needs `{field}`"),
-                });
-            }
-        }
-        let kind = self.kind(&format!("{api_version}/{kind}")).await?;
-        let default = kind.is_namespaced().then(|| {
-            let given = text(&object, "/metadata/namespace");
-            if given.is_empty() {
-                self.default_namespace()
-            } else {
-                given
-            }
-            .to_owned()
-        });
-        let (namespace, body) = complete(&kind, default.as_deref(), object)?;
-        let body = without_server_fields(body);
-        let mut created_by_other = false;
-        loop {
-            let before = self.get(&kind, namespace.as_deref(), &name).await?;
-            if let Some(before) = before {
-                let patch = merge::difference(before.value(), &body).unwrap_or_else(|| json!({}));
-                return self.patch_read(&kind, before, patch, Some("apply")).await;
-            }
-            let creation = Mutation {
-                verb: Verb::Create,
-                kind: kind.clone(),
-                namespace: namespace.clone(),
-                name: name.clone(),
-                before: None,
-                body: Some(body.clone()),
-                why: Some("apply"),
-            };
-            match self.mutate(creation).await {
-                Err(ClusterError::AlreadyExists { .. }) if !created_by_other => {
-                    created_by_other = true;
-                }
-                result => return result,
-            }
-        }
+    /// [`ClusterError::Taken`]; and as for [`Self::patch`].
+    pub async fn annotate_new(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        annotations: &BTreeMap<String, Option<String>>,
+    ) -> Result<Written, ClusterError> {
+        self.set_metadata(kind, namespace, name, &ANNOTATIONS, annotations, false)
+            .await
     }
 
     /// Deletes one object and waits until it is gone. What is being deleted already is waited for
@@ -238,7 +203,7 @@ impl Cluster {
                     subject: kind.subject(namespace, Some(name)),
                 });
             }
-            let mutation = mutation(Verb::Delete, kind, namespace, name);
+            let mutation = self.mutation(Verb::Delete, kind, namespace, name);
             let written = mutation.written(Outcome::Absent, None);
             return Ok(self.skip(&mutation, written));
         };
@@ -249,10 +214,14 @@ impl Cluster {
             Propagation::Foreground => "Foreground",
             Propagation::Orphan => "Orphan",
         };
+        let mut body = json!({"propagationPolicy": policy});
+        if let Some(grace) = options.grace {
+            body["gracePeriodSeconds"] = grace.into();
+        }
         let deletion = Mutation {
             before: Some(before),
-            body: Some(json!({"propagationPolicy": policy})),
-            ..mutation(Verb::Delete, kind, namespace, name)
+            body: Some(body),
+            ..self.mutation(Verb::Delete, kind, namespace, name)
         };
         let written = if going {
             deletion.written(Outcome::Deleted, None)
@@ -295,26 +264,61 @@ impl Cluster {
         kind: &Kind,
         namespace: Option<&str>,
         name: &str,
-        field: &'static str,
+        place: &Metadata,
         wanted: &BTreeMap<String, Option<String>>,
-        why: &'static str,
+        overwrite: bool,
     ) -> Result<Written, ClusterError> {
-        let before = self.get_existing(kind, namespace, name).await?;
-        let now = before.at(&format!("/metadata/{field}"));
-        let changes: Map<String, Value> = wanted
-            .iter()
-            .filter(|(key, value)| {
-                let current = now.and_then(|n| n.get(key.as_str())?.as_str());
-                current != value.as_deref()
-            })
-            .map(|(key, value)| (key.clone(), json!(value)))
-            .collect();
-        let patch = if changes.is_empty() {
-            json!({})
-        } else {
-            json!({"metadata": {field: changes}})
-        };
-        self.patch_read(kind, before, patch, Some(why)).await
+        self.anew_while_stale(async || {
+            let before = self.get_existing(kind, namespace, name).await?;
+            let now = before.at(&format!("/metadata/{}", place.field));
+            let current = |key: &str| now.and_then(|n| n.get(key)?.as_str());
+            let changes: Map<String, Value> = wanted
+                .iter()
+                .filter(|(key, value)| current(key) != value.as_deref())
+                .map(|(key, value)| (key.clone(), json!(value)))
+                .collect();
+            let mut patch = json!({});
+            if !changes.is_empty() {
+                if !overwrite {
+                    let taken = |key: &&String| current(key).is_some() && wanted[*key].is_some();
+                    if let Some(key) = changes.keys().find(taken) {
+                        return Err(ClusterError::Taken {
+                            subject: kind.subject(namespace, Some(name)),
+                            field: place.one,
+                            key: key.clone(),
+                            value: current(key).unwrap_or_default().to_owned(),
+                        });
+                    }
+                    let version = before.resource_version();
+                    patch["metadata"]["resourceVersion"] = version.into();
+                }
+                patch["metadata"][place.field] = changes.into();
+            }
+            self.patch_read(kind, before, patch, Some(place.why)).await
+        })
+        .await
+    }
+
+    /// A change without anything in it yet.
+    pub(super) fn mutation(
+        &self,
+        verb: Verb,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Mutation {
+        Mutation {
+            verb,
+            kind: kind.clone(),
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+            before: None,
+            body: None,
+            form: PatchForm::default(),
+            foreseen: None,
+            why: None,
+            dry_run: self.is_dry_run(),
+        }
     }
 
     /// Patches an object that was just read, unless that changes nothing.
@@ -331,7 +335,7 @@ impl Cluster {
             body: Some(patch),
             why,
             before: Some(before.clone()),
-            ..mutation(Verb::Patch, kind, namespace.as_deref(), before.name())
+            ..self.mutation(Verb::Patch, kind, namespace.as_deref(), before.name())
         };
         if nothing {
             let written = change.written(Outcome::Unchanged, Some(before));
@@ -354,17 +358,24 @@ pub(super) fn not_paused(kind: &Kind, object: &Object) -> Result<(), ClusterErro
     })
 }
 
-fn mutation(verb: Verb, kind: &Kind, namespace: Option<&str>, name: &str) -> Mutation {
-    Mutation {
-        verb,
-        kind: kind.clone(),
-        namespace: namespace.map(str::to_owned),
-        name: name.to_owned(),
-        before: None,
-        body: None,
-        why: None,
-    }
+/// A part of an object's metadata that people set key by key.
+struct Metadata {
+    field: &'static str,
+    one: &'static str,
+    why: &'static str,
 }
+
+const LABELS: Metadata = Metadata {
+    field: "labels",
+    one: "label",
+    why: "label",
+};
+
+const ANNOTATIONS: Metadata = Metadata {
+    field: "annotations",
+    one: "annotation",
+    why: "annotate",
+};
 
 /// Now, in whole seconds as kubectl writes it, but later than the restart before.
 fn restart_time(now: Timestamp, last: Option<Timestamp>) -> Timestamp {
@@ -376,7 +387,7 @@ fn restart_time(now: Timestamp, last: Option<Timestamp>) -> Timestamp {
 }
 
 /// Fills in `apiVersion`, `kind` and namespace, and checks those that are given.
-fn complete(
+pub(super) fn complete(
     kind: &Kind,
     namespace: Option<&str>,
     mut object: Value,
@@ -454,7 +465,7 @@ fn secret_strings(kind: &Kind, mut object: Value) -> Value {
 }
 
 /// Without what the server alone sets: a saved object can be applied again.
-fn without_server_fields(mut object: Value) -> Value {
+pub(super) fn without_server_fields(mut object: Value) -> Value {
     if let Value::Object(map) = &mut object {
         map.remove("status");
     }
@@ -474,6 +485,6 @@ fn without_server_fields(mut object: Value) -> Value {
     object
 }
 
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or("")
 }

@@ -63,6 +63,12 @@ impl Bridge {
             .map_err(|error| kit::fail(error.into()))
     }
 
+    /// Resolves when somebody asks the calling thread to stop, also where a call in flight would be
+    /// finished first: for the pauses that such a call makes by itself.
+    pub fn asked(&self) -> impl Future<Output = Failure> + Send + use<> {
+        self.cancel.interrupted(Patience::Yield)
+    }
+
     fn block<T>(&self, patience: Patience, call: impl Future<Output = T>) -> Reply<T> {
         // A call is begun only when nobody has asked to stop, and finished when somebody asks later.
         if let Some(why) = self.cancel.interruption(Patience::Yield) {

@@ -177,7 +177,7 @@ impl Cancel {
     pub(super) fn interrupted(
         &self,
         patience: Patience,
-    ) -> impl Future<Output = Failure> + Send + 'static {
+    ) -> impl Future<Output = Failure> + Send + use<> {
         let cancel = self.clone();
         let local = self.state().threads.get(&thread::current().id()).cloned();
         async move {

@@ -3,8 +3,8 @@
 use super::time::duration;
 use super::world::World;
 use crate::effect::process::{Command, Ended, ProcessError, Stream};
-use crate::engine::Failure;
 use crate::engine::kit::{self, Reply};
+use crate::engine::{Failure, FailureKind};
 use crate::journal::{ChildEvent, Event};
 use rhai::plugin::*;
 use rhai::{Array, Map};
@@ -25,7 +25,8 @@ mod words {
     ///
     /// - `argv`: the program and its arguments, as texts; no shell reads them.
     ///
-    /// Throws `environment` if it cannot be started; a code other than 0 is not thrown.
+    /// Throws `environment` if it cannot be started, `refused` under `--dry-run`; a code other than 0 is
+    /// not thrown.
     ///
     /// ```rhai
     /// let done = shell::run(["printf", "%s", "a  b"]);
@@ -42,7 +43,7 @@ mod words {
     /// - `options`: `env`, a map of variables, where `()` removes one; `timeout`, seconds after which
     ///   it is killed; `cwd`, the folder it runs in; `stdin`, the text it reads (without: nothing).
     ///
-    /// Throws `environment` if it cannot be started or its time is up.
+    /// Throws `environment` if it cannot be started or its time is up, `refused` under `--dry-run`.
     ///
     /// ```rhai
     /// let done = shell::run(["sh", "-c", "echo $COLOUR; exit 3"], #{ env: #{ COLOUR: "red" }, timeout: 10 });
@@ -99,6 +100,19 @@ fn parse(mut map: Map) -> Reply<Options> {
 
 fn start(ctx: &NativeCallContext, argv: &Array, options: Options) -> Reply<Map> {
     let world = World::of(ctx)?;
+    if world.port().is_dry_run() {
+        let shown: Vec<String> = argv.iter().map(ToString::to_string).collect();
+        return Err(kit::fail(
+            Failure::new(
+                FailureKind::Refused,
+                format!(
+                    "`{}` is not started: another program cannot be rehearsed",
+                    shown.join(" ")
+                ),
+            )
+            .hint("ask `cluster::is_dry_run()` and leave it out, or run without --dry-run"),
+        ));
+    }
     let command = Command {
         argv: argv.iter().map(ToString::to_string).collect(),
         env: options.env,

@@ -80,6 +80,11 @@ pub trait RunPort: Send + Sync {
     /// A line of the script's own results.
     fn output(&self, text: &str);
 
+    /// Whether everything is rehearsed only, so that nothing outside may be changed.
+    fn is_dry_run(&self) -> bool {
+        false
+    }
+
     /// Whether a person is there to answer.
     fn interactive(&self) -> bool;
 }

@@ -179,6 +179,8 @@ pub enum Approval {
     Nobody,
     /// A person at the terminal.
     Person,
+    /// `--dry-run`, under which nothing is stored.
+    Rehearsal,
     /// The run is on a twin, where nothing can be harmed.
     Twin,
     /// `--yes` on the command line.
@@ -264,6 +266,8 @@ pub enum Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
+    /// Every mutation is rehearsed: reviewed, sent with `dryRun=All`, and not stored.
+    DryRun,
     /// It may.
     Mutating,
     /// Every mutation is refused.
@@ -294,7 +298,8 @@ pub enum MutationEvent {
     },
     /// It is about to be sent.
     Intended {
-        /// The merge patch, where that is what will be sent and the object is not a Secret.
+        /// What will be different, as a merge patch, whatever form is sent; empty for what is created
+        /// or goes. A Secret's values are hidden.
         #[serde(default, skip_serializing_if = "Value::is_null")]
         change: Value,
     },

@@ -72,7 +72,7 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
             return Ok(());
         };
         self.mode = *mode;
-        let shown = targets.iter().any(|t| t.twin.is_some()) || *mode == Mode::Mutating;
+        let shown = targets.iter().any(|t| t.twin.is_some()) || *mode != Mode::ReadOnly;
         if !shown {
             return Ok(());
         }
@@ -86,7 +86,10 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
                 let _ = writeln!(text, "twin     {}, seed {}", twin.scenario, twin.seed);
             }
         }
-        if *mode == Mode::Mutating
+        if *mode == Mode::DryRun {
+            let _ = writeln!(text, "mode     server dry run: nothing will be changed");
+        }
+        if *mode != Mode::ReadOnly
             && let Some(journal) = journal
         {
             let _ = writeln!(text, "journal  {journal}");
@@ -242,10 +245,15 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
         write!(self.out, "{}", value::render(summary))?;
         let failed = handshakes.as_ref().is_some_and(|h| h.failed > 0);
         let mut text = String::new();
-        if self.mode == Mode::Mutating {
+        if self.mode != Mode::ReadOnly {
+            let rehearsed = if self.mode == Mode::DryRun {
+                " (server dry run)"
+            } else {
+                ""
+            };
             let _ = writeln!(
                 text,
-                "mutations     {} changed, {} unchanged, {} refused, {} failed",
+                "mutations     {} changed, {} unchanged, {} refused, {} failed{rehearsed}",
                 mutation_counts.changed,
                 mutation_counts.unchanged,
                 mutation_counts.refused,
@@ -259,7 +267,7 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
             let _ = writeln!(text, "waiver        {}", waiver_text(waiver));
         }
         let _ = writeln!(text, "outcome       {outcome}, {}", duration(*seconds));
-        if self.mode == Mode::Mutating && (self.worked || failed) {
+        if self.mode != Mode::ReadOnly && (self.worked || failed) {
             write!(self.out, "{text}")?;
             self.out.flush()?;
         } else if failed || !waivers.is_empty() {
@@ -289,6 +297,7 @@ impl<O: Write + Send, E: Write + Send> Report for Text<O, E> {
                     Approval::Person => return Ok(()),
                     Approval::ConfirmFlag => "--confirm",
                     Approval::Nobody => "nobody to ask",
+                    Approval::Rehearsal => "--dry-run",
                     Approval::Twin => "a twin",
                     Approval::YesFlag => "--yes",
                 };

@@ -1,8 +1,8 @@
 //! Who may say yes: flags, the twin, or a person at the terminal.
 //!
 //! `--yes` answers plain confirmations. It never answers where a name has to be typed, because
-//! what comes then cannot be taken back: that takes a person, or `--confirm NAME`. On a twin nothing
-//! can be harmed, so the twin answers both.
+//! what comes then cannot be taken back: that takes a person, or `--confirm NAME`. On a twin, and in a
+//! rehearsal, nothing can be harmed, so they answer both.
 
 use std::io;
 
@@ -26,6 +26,8 @@ pub struct Approvals {
     pub yes: bool,
     /// `--confirm NAME`.
     pub names: Vec<String>,
+    /// Nothing is stored: `--dry-run`.
+    pub rehearsal: bool,
     /// The run is on a twin.
     pub twin: bool,
     /// The person, if there is one.
@@ -38,13 +40,16 @@ pub(super) type Answer = (bool, Approval);
 impl Approvals {
     /// Whether anybody can answer a plain confirmation.
     pub fn can_confirm(&self) -> bool {
-        self.yes || self.twin || self.person.is_some()
+        self.yes || self.twin || self.rehearsal || self.person.is_some()
     }
 
     /// Asks a yes-or-no question.
     pub(super) fn confirm(&self, question: &str, bridge: &Bridge) -> Result<Answer, Failure> {
         if self.twin {
             return Ok((true, Approval::Twin));
+        }
+        if self.rehearsal {
+            return Ok((true, Approval::Rehearsal));
         }
         if self.yes {
             return Ok((true, Approval::YesFlag));
@@ -69,6 +74,9 @@ impl Approvals {
     ) -> Result<Answer, Failure> {
         if self.twin {
             return Ok((true, Approval::Twin));
+        }
+        if self.rehearsal {
+            return Ok((true, Approval::Rehearsal));
         }
         if self.names.iter().any(|n| n == name) {
             return Ok((true, Approval::ConfirmFlag));

@@ -110,8 +110,10 @@ impl Policy for Door {
                 .push((number, target.clone()));
             self.reviewed(cluster, mutation).await?;
             let change = match mutation.verb {
-                Verb::Exec | Verb::Patch => mutation.shown().unwrap_or_default(),
-                Verb::Create | Verb::Delete => Value::Null,
+                Verb::Exec | Verb::Patch | Verb::Replace | Verb::Scale => {
+                    mutation.shown().unwrap_or_default()
+                }
+                Verb::Create | Verb::Delete | Verb::Evict => Value::Null,
             };
             self.emit(number, target, MutationEvent::Intended { change });
             // The intent itself may have been what could not be written.

@@ -15,6 +15,8 @@ pub(super) struct Port {
     pub(super) approvals: Arc<Approvals>,
     pub(super) waivers: Arc<Waivers>,
     pub(super) bridge: Bridge,
+    /// Nothing is stored.
+    pub(super) rehearsal: bool,
 }
 
 impl Port {
@@ -55,6 +57,10 @@ impl RunPort for Port {
         self.account.emit(Event::Output {
             text: text.to_owned(),
         });
+    }
+
+    fn is_dry_run(&self) -> bool {
+        self.rehearsal
     }
 
     fn interactive(&self) -> bool {

@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
+use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use tokio::runtime::Handle;
 
@@ -12,7 +13,7 @@ use super::{
     steps::Steps, traffic::swept,
 };
 use crate::{
-    cluster::{Cluster, Policy},
+    cluster::{Cluster, Policy, Stop},
     effect::clock::Stopwatch,
     engine::{
         Bridge, Cancel, Diagnostic, Engine, Failure, Limits, Modules, Program, StepObserver, Words,
@@ -89,11 +90,13 @@ impl Session {
         let account = Arc::new(opening.account);
         let waivers = Arc::new(opening.waivers);
         let bridge = Bridge::new(opening.runtime, opening.cancel.clone());
+        let rehearsal = opening.mode == Mode::DryRun || opening.approvals.rehearsal;
         let port = Arc::new(Port {
             account: account.clone(),
             approvals: Arc::new(opening.approvals),
             waivers: waivers.clone(),
             bridge: bridge.clone(),
+            rehearsal,
         });
         let questions = questions(opening.mode, &opening.targets, &port.approvals);
         account.emit(Event::Started {
@@ -120,6 +123,8 @@ impl Session {
                 let (account, guard) = (account.clone(), stage.guard.clone());
                 let door = Door::new(account, opening.mode, guard, numbers.clone());
                 cluster.set_policy(Arc::new(door));
+                cluster.set_dry_run(opening.mode == Mode::DryRun);
+                cluster.set_stop(Arc::new(Asked(bridge.clone())));
             }
             let steps: Arc<dyn StepObserver> = Arc::new(Steps::new(
                 account.clone(),
@@ -199,6 +204,15 @@ impl Session {
     }
 }
 
+/// Ends what a connection does between its requests once somebody has asked to stop.
+struct Asked(Bridge);
+
+impl Stop for Asked {
+    fn stopped(&self) -> BoxFuture<'static, ()> {
+        self.0.asked().map(|_| ()).boxed()
+    }
+}
+
 /// Records the end of a run that could not begin, so that who reads the records always sees one.
 pub fn abandon(account: &Account, why: &Diagnostic) -> Ended {
     let ended = conclude(&Err(why.clone()), 0);
@@ -255,7 +269,7 @@ fn finished(
 
 /// What has to be allowed before anything is done: to change each real cluster.
 fn questions(mode: Mode, targets: &[TargetRecord], approvals: &Approvals) -> Vec<String> {
-    if mode == Mode::ReadOnly || approvals.twin {
+    if mode != Mode::Mutating || approvals.twin {
         return Vec::new();
     }
     targets

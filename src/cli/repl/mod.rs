@@ -45,7 +45,7 @@ pub(super) fn repl(args: &ReplArgs, runtime: &Runtime) -> u8 {
     let cancel = Cancel::new();
     // Without a context a session may need no cluster at all.
     let needed = !args.session.context.is_empty();
-    let place = match runtime.block_on(Place::open(&args.session, needed)) {
+    let place = match runtime.block_on(Place::open(&args.session, needed, account.run())) {
         Ok(place) => place,
         Err(failure) => return abandon(&account, &Diagnostic::new(failure)).exit_code,
     };
@@ -85,6 +85,7 @@ pub(super) fn repl(args: &ReplArgs, runtime: &Runtime) -> u8 {
 fn greet(place: &Place, mode: Mode) {
     for cluster in &place.clusters {
         let rights = match mode {
+            Mode::DryRun => "changes are rehearsed only (server dry run)",
             Mode::Mutating => "may be changed",
             Mode::ReadOnly => "read only; name it with --context to change it",
         };

@@ -219,7 +219,10 @@ fn a_journal_gets_no_key_material() {
         name: "cacerts".into(),
         before: None,
         body: Some(json!({"data": {"ca-key.pem": "c2VjcmV0", "gone": null}})),
+        form: PatchForm::Merge,
+        foreseen: None,
         why: None,
+        dry_run: false,
     };
     assert_eq!(
         mutation.shown(),

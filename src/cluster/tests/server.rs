@@ -157,6 +157,15 @@ impl Server {
             .collect()
     }
 
+    /// The requests of a method as they arrived.
+    pub(super) fn sent(&self, method: &str) -> Vec<Seen> {
+        let seen = self.shared.seen.lock().unwrap();
+        seen.iter()
+            .filter(|s| s.method == method)
+            .cloned()
+            .collect()
+    }
+
     pub(super) fn bodies(&self, method: &str) -> Vec<Value> {
         let seen = self.shared.seen.lock().unwrap();
         let matching = seen.iter().filter(|s| s.method == method);
@@ -263,9 +272,23 @@ impl Shared {
                 (201, object)
             }
             "PATCH" => {
+                let applies = seen.headers["content-type"] == "application/apply-patch+yaml";
+                let dry_run = seen.target.contains("dryRun=All");
                 let Some(object) = objects.get(path) else {
-                    return (404, not_found(kind, name));
+                    if !applies {
+                        return (404, not_found(kind, name));
+                    }
+                    let object = self.number(path, seen.body.clone(), true);
+                    if !dry_run {
+                        objects.insert(path.to_owned(), object.clone());
+                    }
+                    return (201, object);
                 };
+                let version = &seen.body["metadata"]["resourceVersion"];
+                if !version.is_null() && *version != object["metadata"]["resourceVersion"] {
+                    let message = "the object has been modified";
+                    return (409, status(409, "Conflict", message, name));
+                }
                 let uid = &seen.body["metadata"]["uid"];
                 if !uid.is_null() && *uid != object["metadata"]["uid"] {
                     return (
@@ -275,7 +298,7 @@ impl Shared {
                 }
                 let mut after = object.clone();
                 merge::merge(&mut after, &seen.body);
-                if after != *object {
+                if after != *object && !dry_run {
                     after = self.number(path, after, false);
                     objects.insert(path.to_owned(), after.clone());
                 }

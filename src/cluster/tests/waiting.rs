@@ -339,14 +339,19 @@ async fn a_pod_is_evicted_by_its_uid_and_a_budget_may_refuse() {
     let no = json!({"kind": "Status", "code": 429, "reason": "TooManyRequests",
         "message": "Cannot evict pod as it would violate the pod's disruption budget."});
     server.fates((0..4).map(|_| super::server::Fate::Instead(429, no.clone())));
-    let error = cluster.evict_pod(&pod).await.unwrap_err();
+    let how = crate::cluster::EvictOptions {
+        uid: Some(pod.uid().to_owned()),
+        wait: None,
+        ..Default::default()
+    };
+    let error = cluster.evict("shop", "web-0", &how).await.unwrap_err();
     assert!(
         error.retryable() && error.to_string().contains("disruption budget"),
         "{error}"
     );
     let yes = json!({"kind": "Status", "status": "Success"});
     server.fates([super::server::Fate::Instead(201, yes)]);
-    let done = cluster.evict_pod(&pod).await.unwrap();
+    let done = cluster.evict("shop", "web-0", &how).await.unwrap();
     assert_eq!(done.summary, "pod/web-0 evicted");
     let sent = server.bodies("POST");
     let uid = pod.uid();

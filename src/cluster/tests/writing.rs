@@ -172,10 +172,25 @@ async fn apply_creates_then_merges_then_does_nothing() {
         (done.outcome, done.summary.as_str()),
         (Outcome::Changed, "configmap/a configured")
     );
+    let sent = server.sent("PATCH");
+    let query = "fieldManager=rootshift";
+    let asked: Vec<bool> = sent
+        .iter()
+        .map(|s| {
+            assert!(s.target.contains(query), "{}", s.target);
+            assert_eq!(s.headers["content-type"], "application/apply-patch+yaml");
+            s.target.contains("dryRun=All")
+        })
+        .collect();
     assert_eq!(
-        server.bodies("PATCH"),
-        [json!({"data": {"y": "2"}, "metadata": {"uid": "uid-101"}})]
+        asked,
+        [true, false, true, true, false],
+        "each is asked for first, and what changes nothing is not sent"
     );
+    let last = &sent[4].body;
+    assert_eq!(last["data"], json!({"x": "1", "y": "2"}));
+    assert!(last["metadata"]["resourceVersion"].is_string(), "{last}");
+    assert_eq!(last["metadata"]["uid"], json!(null));
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"k": "v"}});
     cluster.apply(secret.clone()).await.unwrap();
     assert_eq!(

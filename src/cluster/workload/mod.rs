@@ -30,7 +30,7 @@ pub use waves::{
 };
 
 pub(super) use undo::is_paused;
-pub(super) use waves::{eviction, refuse_on_delete};
+pub(super) use waves::refuse_on_delete;
 
 use super::Object;
 

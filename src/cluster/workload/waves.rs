@@ -7,12 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::call::Call;
-use super::super::door::{Mutation, Outcome, Verb, Written};
+use super::super::door::Written;
 use super::super::write::RESTARTED_AT;
 use super::super::{Cluster, ClusterError, Kind, Object, Selector};
 use super::selector::{selects, texts};
@@ -396,49 +394,6 @@ impl Cluster {
             .unwrap_or("")
             .to_owned())
     }
-
-    /// Asks for a pod's eviction, which its PodDisruptionBudgets may refuse. It is deleted by its UID.
-    ///
-    /// # Errors
-    /// [`ClusterError::Server`] with 429 when a budget does not allow it, and those of the server.
-    pub async fn evict_pod(&self, pod: &Object) -> Result<Written, ClusterError> {
-        let kind = self.kind("v1/Pod").await?;
-        let eviction = Mutation {
-            verb: Verb::Delete,
-            kind,
-            namespace: pod.namespace().map(str::to_owned),
-            name: pod.name().to_owned(),
-            before: Some(pod.clone()),
-            body: None,
-            why: Some("evict"),
-        };
-        if pod.is_deleting() {
-            let written = eviction.written(Outcome::Deleted, None);
-            return Ok(self.skip(&eviction, written));
-        }
-        self.mutate(eviction).await
-    }
-}
-
-/// The request that evicts a pod.
-pub(in super::super) fn eviction(mutation: &Mutation) -> Result<Call, ClusterError> {
-    let namespace = mutation.namespace.as_deref();
-    let path = mutation.kind.path(namespace, Some(&mutation.name))?;
-    let uid = mutation.before.as_ref().map_or("", Object::uid);
-    let mut body = json!({
-        "apiVersion": "policy/v1", "kind": "Eviction",
-        "metadata": {"name": mutation.name, "namespace": namespace},
-    });
-    if !uid.is_empty() {
-        body["deleteOptions"] = json!({"preconditions": {"uid": uid}});
-    }
-    Ok(Call::send(
-        "evict",
-        mutation.subject(),
-        Method::POST,
-        format!("{path}/eviction"),
-        &body,
-    ))
 }
 
 fn next(member: &Member, pods: Vec<Object>, hash: &str) -> Next {

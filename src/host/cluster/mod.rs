@@ -5,8 +5,9 @@
 
 mod about;
 mod act;
-mod pods;
+mod change;
 mod owners;
+mod pods;
 mod read;
 mod select;
 mod wait;

@@ -9,7 +9,7 @@ use super::super::time::{duration, parse};
 use super::super::world::World;
 use super::teller;
 use crate::cluster::workload::{Bounds, Clearance, Member, Next, Share, next_wave, restart_change};
-use crate::cluster::{Cluster, ClusterError, Outcome};
+use crate::cluster::{Cluster, ClusterError, EvictOptions, Object, Outcome, Written};
 use crate::engine::kit::{self, Reply};
 use crate::engine::{Failure, FailureKind};
 use crate::journal::{Event, Level};
@@ -481,23 +481,31 @@ impl Waves<'_> {
     }
 
     /// Evicts a pod if the budgets allow it; else why not.
-    async fn evict(
-        &self,
-        member: &Member,
-        pod: &crate::cluster::Object,
-    ) -> Result<Option<String>, ClusterError> {
+    async fn evict(&self, member: &Member, pod: &Object) -> Result<Option<String>, ClusterError> {
         let alone = std::slice::from_ref(member);
         match self.cluster.clearance(alone, self.since).await? {
             Clearance::Never(why) | Clearance::Wait(why) => Ok(Some(why)),
-            Clearance::Go(_) => match self.cluster.evict_pod(pod).await {
+            Clearance::Go(_) => match self.evict_once(pod).await {
                 Ok(_) => Ok(None),
                 // The budget was used up by somebody else in between.
-                Err(ClusterError::Server {
-                    code: 429, message, ..
-                }) => Ok(Some(format!("the poddisruptionbudget: {message}"))),
+                Err(error @ ClusterError::EvictionBlocked { .. }) => {
+                    Ok(Some(format!("the poddisruptionbudget: {error}")))
+                }
                 Err(error) => Err(error),
             },
         }
+    }
+
+    /// Asks for this pod's eviction, without waiting for a budget or for its end.
+    async fn evict_once(&self, pod: &Object) -> Result<Written, ClusterError> {
+        let how = EvictOptions {
+            ignore_missing: true,
+            uid: Some(pod.uid().to_owned()),
+            wait: None,
+            ..EvictOptions::default()
+        };
+        let namespace = pod.namespace().unwrap_or("");
+        self.cluster.evict(namespace, pod.name(), &how).await
     }
 
     /// A failure with what was done and what not.

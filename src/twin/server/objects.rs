@@ -274,8 +274,10 @@ pub async fn patch(ask: &Ask<'_>, part: Part) -> Result<Reply, Status> {
     let options = ask.options(&wish);
     let patched = ops::change(ask.kube, ask.target(), part, &options, |before| {
         let shown = ask.view.show(before);
-        let exact = patch["metadata"]["resourceVersion"].is_string();
         let mut object = patch::apply(kind, &shown, &patch, of)?;
+        // A JSON patch may name it too.
+        let exact = patch["metadata"]["resourceVersion"].is_string()
+            || object["metadata"]["resourceVersion"] != shown["metadata"]["resourceVersion"];
         warnings = settle(ask, &mut object, &wish)?;
         if !exact {
             // Only a version that the patch names is a precondition.
