@@ -13,7 +13,7 @@
 //! | `read` | get, a path, version |
 //! | `access` | what the server lets us do |
 //! | `events` | what was said about an object |
-//! | `list`, `filter`, `path` | lists of any size, and what is kept of them |
+//! | `list`, `filter`, `path`, `pluck` | lists of any size, and what is kept of them |
 //! | `door`, `send`, `write` | who may mutate; mutations whose answer is lost; the verbs |
 //! | `rollout`, `blocked`, `wait` | how far a rollout is, what blocks it, waiting for it |
 //! | `watch` | changes, without gaps |
@@ -37,6 +37,7 @@ mod list;
 mod merge;
 mod object;
 mod path;
+mod pluck;
 mod read;
 mod rollout;
 mod send;
