@@ -159,13 +159,11 @@ fn pods() -> Vec<String> {
         };
         let cluster = Cluster::connect(&target).await.unwrap();
         let kind = cluster.kind("pods").await.unwrap();
-        let name = cluster.select(&kind, &Query::within("shop")).await.unwrap()[0]
-            .name()
-            .to_owned();
+        let pods = cluster.select(&kind, &Query::within("shop")).await.unwrap();
+        let name = pods[0].name();
         // As the server has it, with its managed fields.
         let path = format!("/api/v1/namespaces/shop/pods/{name}");
-        let pod = cluster.raw(&path);
-        let pod = pod.await.unwrap();
+        let pod = cluster.raw(&path).await.unwrap();
         twin.stop().await;
         pod
     });

@@ -1,7 +1,8 @@
 //! Lists of any size: read in pages, and only what is wanted of a page is kept.
 //!
 //! 10,000 pods are 130 MB of JSON and ten times that as values. So a page is split into its items as
-//! text, one item at a time becomes a value, and what a caller does not keep is dropped before the next.
+//! text, of one item at a time that becomes a value which is looked at, and what a caller does not keep is
+//! dropped before the next.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::call::{Call, Failure};
 use super::path::{FieldPath, scalar};
+use super::pluck::Mask;
 use super::read::encode;
 use super::{Cluster, ClusterError, Filter, Kind, Object, Selector};
 
@@ -158,6 +160,9 @@ impl Cluster {
                 ),
             });
         }
+        let wanted = collector.paths();
+        let whole = wanted.is_none();
+        let mask = Mask::of(query.filter.paths().chain(wanted.into_iter().flatten()));
         let base = kind.path(query.namespace.as_deref(), None)?;
         let selection = query.selector.query();
         // With a filter, nobody knows on which page the last one is.
@@ -193,15 +198,25 @@ impl Cluster {
                         return Ok(Ok((String::new(), page.metadata.resource_version)));
                     }
                     // The page was read to its end, so each item is JSON.
-                    let item: Value =
-                        serde_json::from_str(item.get()).map_err(|e| e.to_string())?;
-                    match query.filter.matches(&item) {
+                    let read = |whole: bool| {
+                        let value = if whole {
+                            serde_json::from_str(item.get())
+                        } else {
+                            mask.read(item.get())
+                        };
+                        value.map_err(|e| e.to_string())
+                    };
+                    let mut value = read(whole && query.filter.is_empty())?;
+                    match query.filter.matches(&value) {
                         Ok(false) => continue,
                         Ok(true) => {}
                         Err(error) => return Ok(Err(Some(error))),
                     }
+                    if whole && !query.filter.is_empty() {
+                        value = read(true)?;
+                    }
                     kept += 1;
-                    if let Err(error) = collector.take(item) {
+                    if let Err(error) = collector.take(value) {
                         return Ok(Err(Some(error)));
                     }
                 }
@@ -266,6 +281,11 @@ struct PageMetadata {
 
 /// What becomes of the items of a list.
 trait Collect: Send {
+    /// What it looks at in an item; none: it wants the whole.
+    fn paths(&self) -> Option<Vec<&FieldPath>> {
+        None
+    }
+
     /// A list is begun anew.
     fn clear(&mut self);
 
@@ -310,6 +330,10 @@ struct Rows<'a> {
 }
 
 impl Collect for Rows<'_> {
+    fn paths(&self) -> Option<Vec<&FieldPath>> {
+        Some(self.columns.iter().map(|(_, path)| path).collect())
+    }
+
     fn clear(&mut self) {
         self.found.clear();
     }
@@ -333,6 +357,10 @@ struct Groups<'a> {
 }
 
 impl Collect for Groups<'_> {
+    fn paths(&self) -> Option<Vec<&FieldPath>> {
+        Some(self.by.into_iter().collect())
+    }
+
     fn clear(&mut self) {
         self.found.clear();
     }

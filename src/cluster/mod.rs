@@ -13,9 +13,9 @@
 //! | `read` | get, a path, version |
 //! | `access` | what the server lets us do |
 //! | `events` | what was said about an object |
-//! | `list`, `filter`, `path` | lists of any size, and what is kept of them |
 //! | `door`, `send`, `limit` | who may mutate; mutations whose answer is lost; how fast is asked |
 //! | `write`, `patch`, `scale`, `evict`, `diff` | the verbs, and what they changed |
+//! | `list`, `filter`, `path`, `pluck` | lists of any size, and what is kept of them |
 //! | `rollout`, `blocked`, `wait` | how far a rollout is, what blocks it, waiting for it |
 //! | `watch` | changes, without gaps |
 //! | `condition`, `until` | waiting until objects are as they should be |
@@ -50,6 +50,7 @@ mod object;
 pub mod ownership;
 mod patch;
 mod path;
+mod pluck;
 mod read;
 mod rollout;
 mod scale;

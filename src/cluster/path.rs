@@ -137,6 +137,14 @@ impl FieldPath {
         matches!(self.steps.first(), Some(Step::Field(f)) if matches!(f.as_str(), "metadata" | "kind" | "apiVersion"))
     }
 
+    /// The names that it begins with, up to a step that is none.
+    pub(super) fn leading_fields(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().map_while(|step| match step {
+            Step::Field(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
     /// Whether it is exactly these fields.
     pub fn is(&self, fields: &[&str]) -> bool {
         self.steps.len() == fields.len()

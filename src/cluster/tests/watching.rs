@@ -50,11 +50,11 @@ fn list(version: u64, items: &[Value]) -> Fate {
 
 /// An answer with these events, which then ends.
 fn events(events: &[(&str, Value)]) -> Fate {
-    let lines: String = events
+    let lines: Vec<String> = events
         .iter()
         .map(|(kind, object)| format!("{}\n", json!({"type": kind, "object": object})))
         .collect();
-    Fate::Text(200, "", Box::leak(lines.into_boxed_str()))
+    Fate::Text(200, "", Box::leak(lines.concat().into_boxed_str()))
 }
 
 fn too_old() -> Value {

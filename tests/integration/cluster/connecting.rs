@@ -202,13 +202,13 @@ async fn what_is_wrong_with_a_kubeconfig_is_said_with_its_place() {
         (
             "`certificate-authority`: [DIR]/ca.crt: no such file or directory",
             Box::new(|c| {
-                *c.cluster() = json!({"server": c.server(), "certificate-authority": "ca.crt"})
+                *c.cluster() = json!({"server": c.server(), "certificate-authority": "ca.crt"});
             }),
         ),
         (
             "`client-certificate`: [DIR]/me.crt: cannot read: no such file or directory",
             Box::new(|c| {
-                *c.user() = json!({"client-certificate": "me.crt", "client-key": "me.key"})
+                *c.user() = json!({"client-certificate": "me.crt", "client-key": "me.key"});
             }),
         ),
         (
