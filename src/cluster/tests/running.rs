@@ -257,7 +257,7 @@ async fn a_command_passes_the_one_door() {
     assert_eq!(
         *judge.told.lock().unwrap(),
         [
-            "exec `pod/web-1` in namespace `shop` {\"command\":[\"sh\",\"-c\",\"a & b\"],\"container\":\"app\"}",
+            "exec pod/shop/web-1 {\"command\":[\"sh\",\"-c\",\"a & b\"],\"container\":\"app\"}",
             "Executed pod/web-1 executed sh -c a & b in app (exit code 3)",
         ]
     );
