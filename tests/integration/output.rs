@@ -231,7 +231,7 @@ fn a_script_that_says_it_reads_cannot_execute_anything() {
         .run()
         .code(3);
     assert!(
-        ran.stderr.contains("refused exec pod/legacy/batch-"),
+        ran.stderr.contains("refused exec pod/batch-"),
         "{}",
         ran.stderr
     );
