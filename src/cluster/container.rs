@@ -130,13 +130,13 @@ fn choose(pod: &Object, wanted: Option<&str>) -> Result<String, ContainerError> 
     known.extend(names(pod, "initContainers"));
     known.extend(names(pod, "ephemeralContainers"));
     if let Some(wanted) = wanted {
-        return match known.iter().any(|k| k == wanted) {
-            true => Ok(wanted.to_owned()),
-            false => Err(ContainerError::Missing {
-                wanted: wanted.to_owned(),
-                known,
-            }),
-        };
+        if known.iter().any(|k| k == wanted) {
+            return Ok(wanted.to_owned());
+        }
+        return Err(ContainerError::Missing {
+            wanted: wanted.to_owned(),
+            known,
+        });
     }
     let annotations = pod.at("/metadata/annotations");
     let default = annotations.and_then(|a| a.get(DEFAULT)?.as_str());

@@ -3,6 +3,7 @@
 //! A log is bytes; what is no UTF-8 becomes U+FFFD, as in every terminal. A log that is longer than asked for is an
 //! error, because a part of a log that reads as a whole one hides what went wrong.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -225,7 +226,7 @@ fn query(options: &LogOptions, follow: bool) -> String {
         ("timestamps", options.timestamps),
     ] {
         if wanted {
-            query.push_str(&format!("&{name}=true"));
+            let _ = write!(query, "&{name}=true");
         }
     }
     let seconds = options.since.map(|since| {
@@ -238,11 +239,11 @@ fn query(options: &LogOptions, follow: bool) -> String {
         ("limitBytes", options.limit_bytes),
     ] {
         if let Some(number) = number {
-            query.push_str(&format!("&{name}={number}"));
+            let _ = write!(query, "&{name}={number}");
         }
     }
     if let Some(time) = options.since_time {
-        query.push_str(&format!("&sinceTime={time}"));
+        let _ = write!(query, "&sinceTime={time}");
     }
     query
 }

@@ -222,6 +222,27 @@ fn a_script_that_says_it_reads_cannot_change_anything() {
 }
 
 #[test]
+fn a_script_that_says_it_reads_cannot_execute_anything() {
+    let code = "//! Look around.\n//! mutates: false\nfn main(p) {\n  \
+                let pod = cluster::list(\"pods\", #{ namespace: \"legacy\" })[0].metadata.name;\n  \
+                print(cluster::logs(\"legacy\", pod));\n  cluster::exec(\"legacy\", pod, [\"true\"]);\n}\n";
+    let ran = rootshift("run ./sly.rhai --twin")
+        .file("sly.rhai", code)
+        .run()
+        .code(3);
+    assert!(
+        ran.stderr.contains("refused exec pod/batch-"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains("this run may only read"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn each_mutation_is_announced_before_it_is_sent_and_told_after() {
     let ran = rootshift("eval --twin -o jsonl --journal kept.jsonl")
         .arg("cluster::label(\"namespace\", \"legacy\", #{ a: \"b\" }); cluster::label(\"namespace\", \"legacy\", #{ a: \"b\" }); ()")

@@ -45,20 +45,18 @@ pub(super) struct Runs {
 
 async fn run(mut socket: WebSocketStream<TcpStream>, runs: Runs) {
     let mut input = vec![1];
-    while runs.reads {
-        match socket.next().await {
-            Some(Ok(message)) => {
-                let data = message.into_data();
-                match data.split_first() {
-                    Some((0, text)) => input.extend_from_slice(text),
-                    Some((255, [0])) => break,
-                    _ => {}
-                }
-            }
-            _ => return,
-        }
-    }
     if runs.reads {
+        loop {
+            let Some(Ok(message)) = socket.next().await else {
+                return;
+            };
+            let data = message.into_data();
+            match data.split_first() {
+                Some((0, text)) => input.extend_from_slice(text),
+                Some((255, [0])) => break,
+                _ => {}
+            }
+        }
         send(&mut socket, input).await;
     }
     for frame in runs.frames {

@@ -227,15 +227,15 @@ impl Policy for Judge {
         let asked = format!("{m:?} {}", m.body.as_ref().unwrap());
         self.told.lock().unwrap().push(asked);
         Box::pin(async {
-            match self.refuses {
-                false => Ok(()),
-                true => Err(PolicyError::Refused(Refusal {
+            if self.refuses {
+                return Err(PolicyError::Refused(Refusal {
                     code: "read-only".to_owned(),
                     title: "no".to_owned(),
                     evidence: Vec::new(),
                     hint: String::new(),
-                })),
+                }));
             }
+            Ok(())
         })
     }
 
@@ -257,7 +257,7 @@ async fn a_command_passes_the_one_door() {
     assert_eq!(
         *judge.told.lock().unwrap(),
         [
-            "exec `pod/web-1` in namespace `shop` {\"command\":[\"sh\",\"-c\",\"a & b\"],\"container\":\"app\"}",
+            "exec pod/shop/web-1 {\"command\":[\"sh\",\"-c\",\"a & b\"],\"container\":\"app\"}",
             "Executed pod/web-1 executed sh -c a & b in app (exit code 3)",
         ]
     );
@@ -341,9 +341,11 @@ async fn a_log_longer_than_allowed_is_an_error_and_not_a_part() {
 
 #[tokio::test]
 async fn a_followed_log_ends_with_its_last_line_whole_or_not() {
-    let server = Server::planned(|seen| match seen.path().ends_with("/log") {
-        true => Fate::Text(200, "", "one\n\nhalf"),
-        false => Fate::Answer,
+    let server = Server::planned(|seen| {
+        if seen.path().ends_with("/log") {
+            return Fate::Text(200, "", "one\n\nhalf");
+        }
+        Fate::Answer
     })
     .await;
     server.put(POD, pod(json!({"running": {}})));

@@ -91,16 +91,16 @@ pub async fn run(
         Program::Exit => {
             return match args {
                 [] => refused("`exit` without a code"),
-                [code, ..] => match code.parse::<u32>() {
-                    Ok(code) => Err(Stop::Exit(u8::try_from(code & 0xff).unwrap_or(0))),
-                    Err(_) => {
-                        let said = format!("sh: 1: exit: Illegal number: {code}\n");
-                        shell
-                            .write(Channel::Err, redirects, said.as_bytes())
-                            .await?;
-                        Err(Stop::Exit(2))
+                [code, ..] => {
+                    if let Ok(code) = code.parse::<u32>() {
+                        return Err(Stop::Exit(u8::try_from(code & 0xff).unwrap_or(0)));
                     }
-                },
+                    let said = format!("sh: 1: exit: Illegal number: {code}\n");
+                    shell
+                        .write(Channel::Err, redirects, said.as_bytes())
+                        .await?;
+                    Err(Stop::Exit(2))
+                }
             };
         }
         Program::False => 1,
