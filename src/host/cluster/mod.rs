@@ -6,6 +6,8 @@
 mod about;
 mod act;
 mod change;
+mod delete;
+mod label;
 mod owners;
 mod pods;
 mod read;
@@ -26,6 +28,8 @@ pub(super) fn register(engine: &mut rhai::Engine) {
     read::add_to(&mut module);
     select::add_to(&mut module);
     wait::add_to(&mut module);
+    delete::add_to(&mut module);
+    label::add_to(&mut module);
     write::add_to(&mut module);
     engine.register_static_module("cluster", module.into());
 }
