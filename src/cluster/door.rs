@@ -147,7 +147,7 @@ impl Mutation {
         let told = match self.verb {
             Verb::Create | Verb::Patch => self.form != PatchForm::Merge,
             Verb::Replace | Verb::Scale => true,
-            Verb::Delete | Verb::Evict => false,
+            Verb::Delete | Verb::Evict | Verb::Exec => false,
         };
         told && self.foreseen.is_none()
     }

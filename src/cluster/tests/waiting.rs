@@ -358,7 +358,8 @@ async fn a_pod_is_evicted_by_its_uid_and_a_budget_may_refuse() {
     assert_eq!(
         sent.last().unwrap(),
         &json!({"apiVersion": "policy/v1", "kind": "Eviction",
-        "metadata": {"name": "web-0", "namespace": "shop"}, "deleteOptions": {"preconditions": {"uid": uid}}})
+        "metadata": {"name": "web-0", "namespace": "shop"},
+        "deleteOptions": {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}})
     );
     assert!(
         server
