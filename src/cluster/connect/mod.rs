@@ -164,17 +164,20 @@ impl Cluster {
             .header(header::USER_AGENT, &self.shared.user_agent)
             .body(Body::empty())
             .map_err(|e| way.blocked(Obstacle::Other(e.to_string())))?;
-        let sent = tokio::time::timeout(way.patience, self.shared.client.send(request)).await;
-        let silent = |_| {
+        let exchange = async {
+            let sent = self.shared.client.send(request).await;
+            let (parts, body) = sent.map_err(|e| way.error(&e))?.into_parts();
+            let body = body.collect().await.map_err(|e| way.error(&e))?;
+            Ok((parts, body.to_bytes()))
+        };
+        let answer = tokio::time::timeout(way.patience, exchange).await;
+        let (parts, body) = answer.map_err(|_| {
             let after = format!(" within {} s", way.patience.as_secs_f64());
             way.blocked(Obstacle::Silent(after))
-        };
-        let response = sent.map_err(silent)?.map_err(|e| way.error(&e))?;
-        let (parts, body) = response.into_parts();
+        })??;
         if parts.status.is_success() {
             return Ok(());
         }
-        let body = body.collect().await.map_err(|e| way.error(&e))?.to_bytes();
         let status = status_answer(parts.status.as_u16(), &body, None);
         // Go's server says so in plain text.
         if status.code == 400 && status.message.contains("HTTP request to an HTTPS server") {

@@ -270,7 +270,7 @@ async fn what_stands_between_us_and_the_server_is_told_apart() {
     let place = Place::new().await;
     let (http, _http) = answering("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
     let (wants_tls, _tls) = answering(
-        "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+        "HTTP/1.0 400 Bad Request\r\ncontent-length: 48\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
     )
     .await;
     let (silent, _silent) = server(|stream| async move {
