@@ -195,7 +195,8 @@ fn kubectl_port_forward_reaches_applications_and_proxies() {
             })
             .parse::<u16>()
             .unwrap();
-        (child, local)
+        // kubectl goes on to write there.
+        (child, out, local)
     };
     let get = |port: u16| {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -212,7 +213,7 @@ fn kubectl_port_forward_reaches_applications_and_proxies() {
             Err(error) => panic!("{error}"),
         }
     };
-    let (mut child, port) = forward("deploy/batch", 8080);
+    let (mut child, _out, port) = forward("deploy/batch", 8080);
     // One after the other over the same forward.
     for _ in 0..3 {
         let answer = get(port);
@@ -222,7 +223,7 @@ fn kubectl_port_forward_reaches_applications_and_proxies() {
     child.kill().unwrap();
     child.wait().unwrap();
     // Nobody listens: the connection ends, and kubectl says why.
-    let (mut child, port) = forward("deploy/batch", 9);
+    let (mut child, _out, port) = forward("deploy/batch", 9);
     assert_eq!(get(port), "");
     let mut line = String::new();
     let mut err = BufReader::new(child.stderr.take().unwrap());
