@@ -79,16 +79,14 @@ pub(super) fn owns(set: &Value, path: &[String]) -> bool {
         let Some(map) = at.as_object() else {
             return false;
         };
-        match map.get(&format!("f:{part}")) {
-            Some(inner) => at = inner,
+        let Some(inner) = map.get(&format!("f:{part}")) else {
             // An element of the set without anything below it is owned as a whole; `.` alone is the
             // map itself and says nothing of its fields. Labels and annotations are never owned as a
             // whole: there, an empty map was applied.
-            None => {
-                let whole = map.is_empty() && !std::ptr::eq(at, set);
-                return whole && !matches!(above, "labels" | "annotations");
-            }
-        }
+            let whole = map.is_empty() && !std::ptr::eq(at, set);
+            return whole && !matches!(above, "labels" | "annotations");
+        };
+        at = inner;
         above = part;
     }
     true
