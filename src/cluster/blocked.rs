@@ -322,7 +322,7 @@ fn event_time(event: &Object) -> String {
 }
 
 /// A workload's `spec.selector` in the notation of a label selector.
-fn selector(workload: &Object) -> String {
+pub(super) fn selector(workload: &Object) -> String {
     let mut terms = Vec::new();
     if let Some(Value::Object(labels)) = workload.at("/spec/selector/matchLabels") {
         for (key, value) in labels {

@@ -353,7 +353,8 @@ fn daemon_set(d: &Object) -> Rollout {
         return waiting("Waiting for daemon set spec update to be observed...".into());
     }
     if d.text("/spec/updateStrategy/type") == "OnDelete" {
-        return on_delete(d, updated, desired, available);
+        let there = status(d, "currentNumberScheduled");
+        return on_delete(d, there - updated, desired, available);
     }
     let begin = format!("Waiting for daemon set {name:?} rollout to finish:");
     if updated < desired {
@@ -384,7 +385,7 @@ fn stateful_set(s: &Object) -> Rollout {
         } else {
             updated
         };
-        return on_delete(s, updated, wanted, ready);
+        return on_delete(s, status(s, "replicas") - updated, wanted, ready);
     }
     if ready < wanted {
         return waiting(format!(
@@ -426,13 +427,12 @@ fn stateful_set(s: &Object) -> Rollout {
 }
 
 /// kubectl refuses to judge the strategy `OnDelete`; nothing will happen until somebody deletes
-/// the old pods, so that is what is said unless none is left.
-fn on_delete(workload: &Object, updated: i64, wanted: i64, available: i64) -> Rollout {
+/// the `old` pods, so that is what is said unless none is left. Pods that are not there yet are waited for.
+fn on_delete(workload: &Object, old: i64, wanted: i64, available: i64) -> Rollout {
     let kind = workload.kind();
-    if updated < wanted {
+    if old > 0 {
         let detail = format!(
-            "{} of {wanted} pods are old and are replaced only when somebody deletes them",
-            wanted - updated
+            "{old} of {wanted} pods are old and are replaced only when somebody deletes them"
         );
         return Rollout {
             blocked: Some(Blocked {

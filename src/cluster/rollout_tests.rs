@@ -267,9 +267,18 @@ fn on_delete_is_never_done_silently() {
         "DaemonSet",
         1,
         json!({"updateStrategy": {"type": "OnDelete"}}),
-        json!({"observedGeneration": 1, "desiredNumberScheduled": 2, "updatedNumberScheduled": 0, "numberAvailable": 2}),
+        json!({"observedGeneration": 1, "desiredNumberScheduled": 2, "currentNumberScheduled": 2, "updatedNumberScheduled": 0, "numberAvailable": 2}),
     ));
     assert_eq!(daemon.blocked.unwrap().reason, "OnDelete");
+    // Just created: nobody has to delete anything.
+    let begun = set(
+        json!({"type": "OnDelete"}),
+        json!({"observedGeneration": 2, "replicas": 0, "currentRevision": "a", "updateRevision": "a"}),
+    );
+    assert_eq!(
+        (message(&begun), begun.blocked.clone()),
+        ((false, "Waiting for 3 pods to be ready..."), None)
+    );
 }
 
 fn batch(kind: &str, spec: Value, status: Value) -> Rollout {

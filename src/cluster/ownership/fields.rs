@@ -74,16 +74,20 @@ pub(super) fn shown(path: &[String]) -> String {
 /// Whether a set has the field at a path, something below it, or an atomic whole that it is part of.
 pub(super) fn owns(set: &Value, path: &[String]) -> bool {
     let mut at = set;
+    let mut above = "";
     for part in path {
         let Some(map) = at.as_object() else {
             return false;
         };
-        match map.get(&format!("f:{part}")) {
-            Some(inner) => at = inner,
+        let Some(inner) = map.get(&format!("f:{part}")) else {
             // An element of the set without anything below it is owned as a whole; `.` alone is the
-            // map itself and says nothing of its fields.
-            None => return map.is_empty() && !std::ptr::eq(at, set),
-        }
+            // map itself and says nothing of its fields. Labels and annotations are never owned as a
+            // whole: there, an empty map was applied.
+            let whole = map.is_empty() && !std::ptr::eq(at, set);
+            return whole && !matches!(above, "labels" | "annotations");
+        };
+        at = inner;
+        above = part;
     }
     true
 }

@@ -66,6 +66,8 @@ fn fields_are_shown_as_a_script_writes_them() {
         &path(&["spec", "selector", "matchLabels", "app"])
     ));
     assert!(!owns(&json!({}), &path(&["spec"])));
+    let emptied = json!({"f:metadata": {"f:annotations": {}}});
+    assert!(!owns(&emptied, &path(&["metadata", "annotations", "note"])));
 }
 
 #[test]

@@ -173,9 +173,8 @@ impl Cluster {
 
     async fn controlled(&self, kind: &str, workload: &Object) -> Result<Vec<Object>, ClusterError> {
         let kind = self.kind(kind).await?;
-        let mut objects = self
-            .list(&kind, workload.namespace(), &Selector::all())
-            .await?;
+        let selector = Selector::labels(super::super::blocked::selector(workload));
+        let mut objects = self.list(&kind, workload.namespace(), &selector).await?;
         objects.retain(|o| controller_of(o).is_some_and(|owner| owner.uid == workload.uid()));
         Ok(objects)
     }

@@ -341,10 +341,10 @@ impl Cluster {
         let patch = if now.restarted_since(since) {
             json!({})
         } else {
-            // In milliseconds: finer than kubectl's seconds, so that it can be compared with `since`.
+            // Finer than kubectl's seconds, so that it can be compared with `since`.
             let at = Timestamp::now().max(since);
             json!({"spec": {"template": {"metadata": {"annotations": {
-                RESTARTED_AT: format!("{at:.3}"),
+                RESTARTED_AT: at.to_string(),
             }}}}})
         };
         self.patch_read(&now.kind, now.object, patch, Some("restart"))
@@ -380,7 +380,8 @@ impl Cluster {
             return Ok(Next::Wait("its new revision".to_owned()));
         }
         let pod = self.kind("v1/Pod").await?;
-        let mut pods = self.list(&pod, Some(namespace), &Selector::all()).await?;
+        let selector = Selector::labels(super::super::blocked::selector(workload));
+        let mut pods = self.list(&pod, Some(namespace), &selector).await?;
         pods.retain(|p| controller_of(p).is_some_and(|owner| owner.uid == workload.uid()));
         Ok(next(&member, pods, &hash))
     }

@@ -227,11 +227,15 @@ fn share(option: &str, value: &Value) -> Reply<Share> {
     let text = value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned);
-    text.parse().map_err(|error| {
+    let wrong = |why: String| {
         kit::fail(Failure::script(format!(
-            "option `{option}` of `{WORD}`: {error}"
+            "option `{option}` of `{WORD}`: {why}"
         )))
-    })
+    };
+    match text.parse().map_err(wrong)? {
+        Share::Count(0) | Share::Percent(0) => Err(wrong("nothing could be restarted".to_owned())),
+        share => Ok(share),
+    }
 }
 
 /// Reads all of them, each once, so that what cannot be restarted is told before anything is done.
@@ -277,6 +281,15 @@ impl Waves<'_> {
                 self.failed.push((member.key(), kit::failure_of(&error)));
                 return Ok(Vec::new());
             }
+            // As it is now, and not as it was before the first wave.
+            match self.read_again(&self.left[index]) {
+                Ok(member) => self.left[index] = member,
+                Err(error) => {
+                    let member = self.left.remove(index);
+                    self.failed.push((member.key(), kit::failure_of(&error)));
+                    return Ok(Vec::new());
+                }
+            }
         }
         loop {
             let candidates = &self.left[..most];
@@ -309,6 +322,14 @@ impl Waves<'_> {
                 }
             }
         }
+    }
+
+    fn read_again(&self, member: &Member) -> Reply<Member> {
+        let (namespace, name) = (member.object.namespace(), member.object.name());
+        self.world.wait(
+            self.cluster
+                .member(&member.kind, namespace.unwrap_or(""), name),
+        )
     }
 
     /// Waits until a workload is done with what was before.

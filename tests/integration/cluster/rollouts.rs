@@ -164,7 +164,16 @@ async fn a_partition_and_on_delete_are_said_plainly() {
         .patch(&sets, Some(&ns), "w", strategy)
         .await
         .unwrap();
-    cluster.restart(&sets, Some(&ns), "w").await.unwrap();
+    let refused = cluster.restart(&sets, Some(&ns), "w").await.unwrap_err();
+    assert!(
+        refused.to_string().contains("workload::restart_in_waves"),
+        "{refused}"
+    );
+    let template = json!({"spec": {"template": {"metadata": {"annotations": {"again": "1"}}}}});
+    cluster
+        .patch(&sets, Some(&ns), "w", template)
+        .await
+        .unwrap();
     let start = Instant::now();
     let error = cluster
         .wait_rollout(&sets, Some(&ns), "w", Duration::from_secs(60))
