@@ -4,8 +4,8 @@ use super::super::time::duration;
 use super::super::world::World;
 use super::act::{Which, matching, place, written};
 use crate::cluster::{
-    ApplyOptions, Cluster, ClusterError, DeleteOptions, EvictOptions, Kind, Object, PatchForm,
-    Propagation, Written,
+    ApplyOptions, Cluster, ClusterError, DeleteOptions, EvictOptions, Kind, Object, Outcome,
+    PatchForm, Propagation, Written,
 };
 use crate::engine::Failure;
 use crate::engine::kit::{self, Reply};
@@ -389,7 +389,8 @@ impl Going<'_> {
         before: Option<&Object>,
         done: Written,
     ) -> Reply<Map> {
-        if let (Some(limit), Some(before)) = (self.limit, before) {
+        // What was left alone, being another of the name, stays.
+        if let (Some(limit), Some(before), Outcome::Deleted) = (self.limit, before, done.outcome) {
             let (kind, name, uid) = (self.kind, self.name, before.uid());
             let gone = cluster.wait_gone(kind, self.namespace, name, uid, limit);
             world.bridge().watch(gone)?;

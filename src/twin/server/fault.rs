@@ -58,6 +58,9 @@ pub enum Effect {
     DropBefore,
     /// The call is done and the connection ends without an answer.
     DropAfter,
+    /// The call is done and answered with success, in a text that is no JSON: something in front of
+    /// the server, or an answer that was cut.
+    Garbled,
 }
 
 /// What a call is matched by.

@@ -123,7 +123,7 @@ async fn with_effects(
                 }
                 return Err(status);
             }
-            Effect::Delay { .. } | Effect::DropAfter => {
+            Effect::Delay { .. } | Effect::DropAfter | Effect::Garbled => {
                 if let Some(delay) = effect.delay() {
                     tokio::time::sleep(delay).await;
                 }
@@ -133,6 +133,9 @@ async fn with_effects(
     let done = resource(app, request, query, path, actor).await;
     if effects.contains(&Effect::DropAfter) {
         return Ok(Answer::Drop);
+    }
+    if effects.contains(&Effect::Garbled) && done.is_ok() {
+        return Ok(Answer::Reply(reply::text(200, "{\"kind\": \"Stat")));
     }
     done.map(Answer::Reply)
 }
