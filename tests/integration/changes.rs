@@ -19,7 +19,7 @@ use tokio::io::DuplexStream;
 
 /// A server, and a connection to it.
 struct Place {
-    kube: Arc<Kube>,
+    kube: Kube,
     faults: Arc<FaultPlan>,
     cluster: Cluster,
     _server: Server,

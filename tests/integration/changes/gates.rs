@@ -254,7 +254,7 @@ async fn an_eviction_of_istiod_is_seen_as_its_restart() {
 
 /// Lets everything pass, after it has changed the object that is reviewed, once.
 struct Meanwhile {
-    kube: Arc<Kube>,
+    kube: Kube,
     done: Mutex<Vec<Option<Value>>>,
 }
 
@@ -328,7 +328,7 @@ async fn what_was_reviewed_before_another_change_is_reviewed_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_label_that_is_not_to_be_overwritten_is_kept_also_when_it_comes_just_now() {
-    struct Labels(Arc<Kube>);
+    struct Labels(Kube);
     impl Policy for Labels {
         fn review<'a>(
             &'a self,

@@ -161,19 +161,19 @@ fn the_runs_id_is_in_the_user_agent_of_each_request() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let agents = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&agents);
+    let told = Arc::clone(&agents);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
             while let Some(Ok(line)) = lines.next() {
                 if let Some(agent) = line.to_lowercase().strip_prefix("user-agent: ") {
-                    heard.lock().unwrap().push(agent.to_owned());
+                    told.lock().unwrap().push(agent.to_owned());
                 }
                 if line.is_empty() {
                     let body = r#"{"gitVersion": "v1.34.4", "platform": "linux/amd64"}"#;
-                    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
-                    write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+                    let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+                    write!(stream, "{answer}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
                 }
             }
         }
