@@ -137,6 +137,16 @@ impl Mutation {
         })
     }
 
+    /// Whether what it comes to is neither computed nor told by the server.
+    pub(super) fn is_unforeseen(&self) -> bool {
+        let told = match self.verb {
+            Verb::Create | Verb::Patch => self.form != PatchForm::Merge,
+            Verb::Replace | Verb::Scale => true,
+            Verb::Delete | Verb::Evict => false,
+        };
+        told && self.foreseen.is_none()
+    }
+
     /// Whether it can only hit the very version of the object that was read.
     pub(super) fn is_bound(&self) -> bool {
         let version = |body: &Value| body.pointer("/metadata/resourceVersion").is_some();
@@ -207,6 +217,12 @@ pub trait Policy: Send + Sync {
     /// [`ClusterError::Refused`], an abandoned request as [`ClusterError::Interrupted`].
     fn done(&self, cluster: &Cluster, mutation: &Mutation, result: &Result<Written, ClusterError>);
 
+    /// Whether every review ends with a refusal: then the server is not even asked what a change would
+    /// come to, and [`Mutation::after`] is none where only it could tell.
+    fn refuses_all(&self) -> bool {
+        false
+    }
+
     /// Told of a change that was asked for and is so already: nothing was reviewed or sent.
     fn unchanged(&self, _cluster: &Cluster, _mutation: &Mutation, _written: &Written) {}
 }
@@ -250,6 +266,11 @@ impl Cluster {
             .policy
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(policy);
+    }
+
+    /// Whether no change will be let through.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.policy().is_some_and(|policy| policy.refuses_all())
     }
 
     fn policy(&self) -> Option<Arc<dyn Policy>> {

@@ -29,6 +29,15 @@ enum Settled {
 impl Cluster {
     /// Sends a reviewed mutation. [`Cluster::mutate`] is its only caller.
     pub(super) async fn send_mutation(&self, mutation: &Mutation) -> Result<Written, ClusterError> {
+        if mutation.is_unforeseen() {
+            return Err(ClusterError::BadRequest {
+                message: format!(
+                    "{} of {} was not judged for what it comes to, and is not sent",
+                    mutation.verb,
+                    mutation.subject()
+                ),
+            });
+        }
         let call = call(mutation, mutation.dry_run)?;
         if mutation.dry_run {
             // It stores nothing, so it may be repeated like a read. One whose result had to be

@@ -119,6 +119,10 @@ impl Policy for Door {
         })
     }
 
+    fn refuses_all(&self) -> bool {
+        self.mode == Mode::ReadOnly
+    }
+
     fn done(&self, cluster: &Cluster, mutation: &Mutation, result: &Result<Written, ClusterError>) {
         if let Some(guard) = &self.guard {
             guard.done(cluster, mutation, result);

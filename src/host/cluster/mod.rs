@@ -5,6 +5,8 @@
 
 mod act;
 mod change;
+mod delete;
+mod label;
 mod read;
 mod write;
 
@@ -15,6 +17,8 @@ pub(super) fn register(engine: &mut rhai::Engine) {
     let mut module = rhai::Module::new();
     module.set_doc("/// Objects of any kind, read and changed as kubectl does it.");
     read::add_to(&mut module);
+    delete::add_to(&mut module);
+    label::add_to(&mut module);
     write::add_to(&mut module);
     engine.register_static_module("cluster", module.into());
 }

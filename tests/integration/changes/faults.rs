@@ -1,6 +1,7 @@
 //! Each kind of fault × each verb: the right state, or a clean error that says what is known.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use futures::future::join_all;
 use rootshift::cluster::*;
@@ -231,12 +232,12 @@ async fn table(times: u64) -> BTreeMap<(&'static str, &'static str), String> {
 fn show(cells: &BTreeMap<(&str, &str), String>) {
     let mut text = format!("{:16}", "");
     for (fault, _) in effects() {
-        text += &format!(" {fault:12}");
+        let _ = write!(text, " {fault:12}");
     }
     for (verb, ..) in VERBS {
-        text += &format!("\n{verb:16}");
+        let _ = write!(text, "\n{verb:16}");
         for (fault, _) in effects() {
-            text += &format!(" {:12}", cells[&(fault, *verb)]);
+            let _ = write!(text, " {:12}", cells[&(fault, *verb)]);
         }
     }
     say(&text);

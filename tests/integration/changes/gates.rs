@@ -10,7 +10,10 @@ use super::*;
 
 /// Refuses everything, and keeps what it was shown.
 #[derive(Default)]
-struct Refuses(Mutex<Vec<(Verb, Option<Value>, Option<Effect>)>>);
+struct Refuses(Mutex<Vec<Seen>>);
+
+/// The verb, what will be, and what that does to the mesh.
+type Seen = (Verb, Option<Value>, Option<Effect>);
 
 impl Policy for Refuses {
     fn review<'a>(
@@ -268,7 +271,7 @@ impl Policy for Meanwhile {
         if done.is_empty() {
             self.kube
                 .update("configmaps", "shop", "a", |o| {
-                    o["data"]["y"] = json!("theirs")
+                    o["data"]["y"] = json!("theirs");
                 })
                 .unwrap();
         }

@@ -173,7 +173,12 @@ fn the_runs_id_is_in_the_user_agent_of_each_request() {
                 if line.is_empty() {
                     let body = r#"{"gitVersion": "v1.34.4", "platform": "linux/amd64"}"#;
                     let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
-                    write!(stream, "{answer}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+                    write!(
+                        stream,
+                        "{answer}content-length: {}\r\n\r\n{body}",
+                        body.len()
+                    )
+                    .unwrap();
                 }
             }
         }
