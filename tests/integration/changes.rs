@@ -10,12 +10,12 @@ mod stopping;
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use rootshift::cluster::{Cluster, Target};
+use rootshift::twin::clock::SimClock;
 use rootshift::twin::kube::Kube;
-use rootshift::twin::server::{FaultPlan, PodNetwork, Server, ServerOptions};
+use rootshift::twin::process::Containers;
+use rootshift::twin::server::{FaultPlan, Server, ServerOptions};
 use serde_json::{Value, json};
-use tokio::io::DuplexStream;
 
 /// A server, and a connection to it.
 struct Place {
@@ -26,22 +26,13 @@ struct Place {
     _dir: tempfile::TempDir,
 }
 
-/// No pod serves anything.
-struct Nobody;
-
-impl PodNetwork for Nobody {
-    fn connect<'a>(&'a self, _: &'a Value, _: u16) -> BoxFuture<'a, Result<DuplexStream, String>> {
-        Box::pin(async { Err("connection refused".to_owned()) })
-    }
-}
-
 impl Place {
     async fn new() -> Self {
         let kube = Kube::new(7);
         let faults = Arc::new(FaultPlan::default());
         let options = ServerOptions {
             kube: kube.clone(),
-            pods: Arc::new(Nobody),
+            containers: Containers::new(kube.clone(), SimClock::new(1.0)),
             users: Vec::new(),
             extra: None,
             faults: Arc::clone(&faults),

@@ -187,6 +187,41 @@ async fn what_is_refused_is_not_sent_and_says_why() {
     assert_eq!(policy.take().len(), 2, "asked and told");
 }
 
+/// As a run that may only read.
+struct ReadOnly;
+
+impl Policy for ReadOnly {
+    fn review<'a>(
+        &'a self,
+        _: &'a Cluster,
+        _: &'a Mutation,
+    ) -> BoxFuture<'a, Result<(), PolicyError>> {
+        // Lets it pass all the same: what was not foreseen must not be sent even then.
+        Box::pin(async { Ok(()) })
+    }
+
+    fn refuses_all(&self) -> bool {
+        true
+    }
+
+    fn done(&self, _: &Cluster, _: &Mutation, _: &Result<Written, ClusterError>) {}
+}
+
+#[tokio::test]
+async fn a_change_that_nobody_foresaw_is_neither_rehearsed_nor_sent() {
+    let server = Server::start().await;
+    server.put(MAP, json!({}));
+    let cluster = server.connect().await;
+    cluster.set_policy(Arc::new(ReadOnly));
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "1"}});
+    let error = cluster.apply(map).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "patch of `configmap/a` in namespace `shop` was not judged for what it comes to, and is not sent"
+    );
+    assert_eq!(server.log(), [format!("GET {MAP}")]);
+}
+
 #[tokio::test]
 async fn an_abandoned_change_is_told_as_interrupted() {
     let server = Server::start().await;

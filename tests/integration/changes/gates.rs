@@ -15,6 +15,9 @@ struct Refuses(Mutex<Vec<Seen>>);
 /// The verb, what will be, and what that does to the mesh.
 type Seen = (Verb, Option<Value>, Option<Effect>);
 
+/// A value of a Secret that is written here, in base64; no journal may hold it.
+const KEY: &str = "bmV3";
+
 impl Policy for Refuses {
     fn review<'a>(
         &'a self,
@@ -23,6 +26,10 @@ impl Policy for Refuses {
     ) -> BoxFuture<'a, Result<(), PolicyError>> {
         let seen = (mutation.verb, mutation.after(), effect::of(mutation));
         self.0.lock().unwrap().push(seen);
+        let journalled = mutation.shown().unwrap_or_default();
+        assert!(!journalled.to_string().contains(KEY), "{journalled}");
+        let says = mutation.verb == Verb::Evict || journalled != json!({});
+        assert!(says, "{mutation:?} shows nothing");
         Box::pin(async {
             Err(PolicyError::Refused(Refusal {
                 code: "no".into(),
@@ -216,9 +223,9 @@ async fn a_ca_secret_is_seen_in_every_form() {
             kind: "secret",
             namespace: Some("istio-system"),
             name: "cacerts",
-            merge: json!({"data": {"ca-cert.pem": "bmV3"}}),
-            json: json!([{"op": "replace", "path": "/data/ca-cert.pem", "value": "bmV3"}]),
-            whole: secret("bmV3"),
+            merge: json!({"data": {"ca-cert.pem": KEY}}),
+            json: json!([{"op": "replace", "path": "/data/ca-cert.pem", "value": KEY}]),
+            whole: secret(KEY),
         },
     )
     .await;
@@ -226,7 +233,7 @@ async fn a_ca_secret_is_seen_in_every_form() {
         let Effect::CaSecret { after, .. } = effect else {
             panic!("{effect:?}");
         };
-        assert_eq!(after.unwrap()["data"]["ca-cert.pem"], "bmV3");
+        assert_eq!(after.unwrap()["data"]["ca-cert.pem"], KEY);
     }
 }
 
