@@ -10,6 +10,7 @@ mod stopping;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use rootshift::cluster::{Cluster, Target};
 use rootshift::twin::clock::SimClock;
 use rootshift::twin::kube::Kube;
