@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -193,7 +193,7 @@ impl Cluster {
                 let Some(items) = page.items else {
                     return Ok(Err(None));
                 };
-                for item in items {
+                for item in items.0.unwrap_or_default() {
                     if query.limit.is_some_and(|limit| kept >= limit) {
                         return Ok(Ok((String::new(), page.metadata.resource_version)));
                     }
@@ -262,13 +262,25 @@ fn lean<'a>(query: &Query, mut paths: impl Iterator<Item = &'a FieldPath>) -> Qu
     }
 }
 
+/// A field that is there, if it is `null` too.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
 #[derive(Deserialize)]
 struct Page<'a> {
-    #[serde(borrow)]
-    items: Option<Vec<&'a RawValue>>,
+    /// A real API server writes `null` for an empty list of metadata; a list without the field is none.
+    #[serde(borrow, default, deserialize_with = "present")]
+    items: Option<Items<'a>>,
     #[serde(default)]
     metadata: PageMetadata,
 }
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Items<'a>(#[serde(borrow)] Option<Vec<&'a RawValue>>);
 
 #[derive(Default, Deserialize)]
 #[serde(default)]

@@ -153,6 +153,12 @@ pub async fn answer(
         }
         Form::Partial => {
             let items: Vec<Value> = items.iter().map(|o| partial(o)).collect();
+            // Go's word for a list that was never made.
+            let items = if items.is_empty() {
+                Value::Null
+            } else {
+                items.into()
+            };
             let list = json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                 "metadata": meta, "items": items,
