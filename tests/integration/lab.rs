@@ -3,6 +3,7 @@
 //! Each test prints what it counted. Without root, Go or Linux they are skipped.
 
 mod google;
+mod inside;
 mod install;
 mod itself;
 mod judge;
