@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::Value;
 
+use super::connect::PluginError;
 use super::error::{Forbidden, NOT_DONE, Owner, Subject};
 use super::{Cluster, ClusterError};
 
@@ -410,6 +411,10 @@ fn certainly_not_sent(error: &(dyn std::error::Error + 'static)) -> bool {
     while let Some(e) = current {
         if let Some(client) = e.downcast_ref::<hyper_util::client::legacy::Error>() {
             return client.is_connect();
+        }
+        // Without credentials nothing is sent; a request that was answered with 401 had no effect.
+        if e.is::<PluginError>() || matches!(e.downcast_ref(), Some(kube::Error::Auth(_))) {
+            return true;
         }
         current = e.source();
     }

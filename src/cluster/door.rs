@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::diff::stripped;
-use super::error::{IN_DOUBT, Subject};
+use super::error::{IN_DOUBT, NOT_DONE, Subject};
 use super::{Cluster, ClusterError, Kind, Object, merge, object};
 
 /// What a mutation does to its object.
@@ -94,8 +94,8 @@ pub struct Mutation {
     pub body: Option<Value>,
     /// How `body` is meant, for a patch.
     pub form: PatchForm,
-    /// What the server would make of it, by its own answer to a dry run. Everything but a merge
-    /// patch, whose result is computed, has it.
+    /// What the server would make of it, by its own answer to a dry run; for a scaling, whose result is
+    /// one number, it is computed. Everything but a merge patch has it.
     pub foreseen: Option<Value>,
     /// The word behind it, where there is one: `label`, `annotate`, `restart`, `apply`.
     pub why: Option<&'static str>,
@@ -106,10 +106,9 @@ pub struct Mutation {
 impl Mutation {
     /// The object as it will be: none after a deletion or an eviction.
     ///
-    /// Exact for every form of a change, since gates judge by it: a merge patch is bound to no
-    /// version and computed; every other change is bound to the version that was read, and this is
-    /// what the server answered to a dry run of it. Where there is no such answer it is none, which
-    /// gates take for the worst.
+    /// Exact for every form of a change, since gates judge by it: a merge patch and a scaling are bound
+    /// to no version and computed; every other change is bound to the version that was read, and this is
+    /// what the server answered to a dry run of it. What nobody foresaw is never sent.
     pub fn after(&self) -> Option<Value> {
         match (self.verb, &self.form, &self.before, &self.body) {
             (Verb::Delete | Verb::Evict, ..) => None,
@@ -343,10 +342,14 @@ impl Cluster {
             cluster: self,
             mutation,
             policy: policy.as_ref(),
+            begun: false,
             told: false,
         };
         let result = match policy.review(self, mutation).await {
-            Ok(()) => work.await,
+            Ok(()) => {
+                report.begun = true;
+                work.await
+            }
             Err(PolicyError::Refused(refusal)) => Err(ClusterError::Refused(Box::new(refusal))),
             Err(PolicyError::Failed(error)) => Err(error),
         };
@@ -360,6 +363,8 @@ struct Report<'a> {
     cluster: &'a Cluster,
     mutation: &'a Mutation,
     policy: &'a dyn Policy,
+    /// The policy let it pass, so that something may have been sent.
+    begun: bool,
     told: bool,
 }
 
@@ -376,7 +381,7 @@ impl Drop for Report<'_> {
             self.tell(&Err(ClusterError::Interrupted {
                 operation: self.mutation.verb.as_str(),
                 subject: self.mutation.subject(),
-                known: IN_DOUBT,
+                known: if self.begun { IN_DOUBT } else { NOT_DONE },
             }));
         }
     }

@@ -27,7 +27,9 @@ pub fn merge(target: &mut Value, patch: &Value) {
 
 /// Whether applying `patch` to `target` would leave it as it is.
 ///
-/// An empty map is taken as no map at all, as the API server drops such.
+/// Labels and annotations that are an empty map are none, in the object and in a template of pods. Anywhere
+/// else an empty map may mean something: in policy/v1 an empty selector selects every pod, none selects
+/// nothing.
 pub fn changes_nothing(target: &Value, patch: &Value) -> bool {
     let mut after = target.clone();
     merge(&mut after, patch);
@@ -113,11 +115,21 @@ fn is_empty_map(value: &Value) -> bool {
 }
 
 fn drop_empty(value: &mut Value) {
-    if let Value::Object(map) = value {
-        for inner in map.values_mut() {
-            drop_empty(inner);
+    for metadata in ["/metadata", "/spec/template/metadata"] {
+        if let Some(Value::Object(metadata)) = value.pointer_mut(metadata) {
+            for field in ["labels", "annotations"] {
+                if metadata.get(field).is_some_and(is_empty_map) {
+                    metadata.remove(field);
+                }
+            }
         }
-        map.retain(|_, v| !is_empty_map(v));
+    }
+    for holder in ["", "/spec/template"] {
+        if let Some(Value::Object(holder)) = value.pointer_mut(holder)
+            && holder.get("metadata").is_some_and(is_empty_map)
+        {
+            holder.remove("metadata");
+        }
     }
 }
 
@@ -125,6 +137,37 @@ fn drop_empty(value: &mut Value) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_empty_map_is_nothing_only_for_labels_and_annotations() {
+        let template = |metadata: Value| json!({"spec": {"template": {"metadata": metadata}}});
+        for (target, patch) in [
+            (
+                json!({"metadata": {"name": "a"}}),
+                json!({"metadata": {"labels": {}}}),
+            ),
+            (
+                json!({"metadata": {"annotations": {"a": "b"}}}),
+                json!({"metadata": {"annotations": {}}}),
+            ),
+            (
+                template(json!({"labels": {"a": "b"}})),
+                template(json!({"annotations": {}})),
+            ),
+        ] {
+            assert!(changes_nothing(&target, &patch), "{patch}");
+        }
+        // In policy/v1 an empty selector selects every pod, and none selects nothing.
+        for (target, patch) in [
+            (json!({"spec": {}}), json!({"spec": {"selector": {}}})),
+            (
+                json!({"spec": {"selector": {}}}),
+                json!({"spec": {"selector": null}}),
+            ),
+        ] {
+            assert!(!changes_nothing(&target, &patch), "{patch}");
+        }
+    }
 
     #[test]
     fn merging_follows_the_examples_of_rfc_7396() {

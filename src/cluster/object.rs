@@ -235,6 +235,18 @@ impl fmt::Debug for Object {
     }
 }
 
+/// What a value is, for errors, which never repeat it: it may be a Secret's.
+pub(super) fn shape(value: &Value) -> &'static str {
+    match value {
+        Value::Array(_) => "a list",
+        Value::Bool(_) => "a truth value",
+        Value::Null => "nothing",
+        Value::Number(_) => "a number",
+        Value::Object(_) => "a map",
+        Value::String(_) => "a text",
+    }
+}
+
 /// A copy of an object in which a Secret's values read `‹redacted›`: what a journal may hold.
 pub fn redacted(value: &Value) -> Value {
     let mut copy = value.clone();

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::door::{Mutation, Outcome, PatchForm, Verb, Written};
 use super::error::{NOT_DONE, Owner};
 use super::write::{complete, text, without_server_fields};
-use super::{Cluster, ClusterError, Kind, Object, diff, merge, send};
+use super::{Cluster, ClusterError, Kind, Object, diff, merge, object, send};
 
 /// Who owns, for the API server, the fields that are written here.
 pub const FIELD_MANAGER: &str = "rootshift";
@@ -61,12 +61,14 @@ impl Cluster {
             PatchForm::Apply { .. } => return bad("an apply is no patch of its own".to_owned()),
             PatchForm::Json if !patch.is_array() => {
                 return bad(format!(
-                    "a JSON patch must be a list of operations, not `{patch}`"
+                    "a JSON patch must be a list of operations, not {}",
+                    object::shape(&patch)
                 ));
             }
             PatchForm::Strategic if !patch.is_object() => {
                 return bad(format!(
-                    "a strategic merge patch must be a map, not `{patch}`"
+                    "a strategic merge patch must be a map, not {}",
+                    object::shape(&patch)
                 ));
             }
             PatchForm::Json | PatchForm::Strategic => {}

@@ -40,17 +40,18 @@ impl Cluster {
         }
         let call = call(mutation, mutation.dry_run)?;
         if mutation.dry_run {
-            // It stores nothing, so it may be repeated like a read. One whose result had to be
-            // foreseen was sent like this already.
+            // It stores nothing, so it may be repeated like a read. One whose result the server had to
+            // foresee was sent like this already; that of a scaling was computed.
             let answer = match &mutation.foreseen {
-                Some(foreseen) => foreseen.clone(),
-                None => self.read(&call).await?,
+                Some(foreseen) if mutation.verb != Verb::Scale => foreseen.clone(),
+                _ => self.read(&call).await?,
             };
             return Ok(mutation.answered(answer));
         }
         let mut attempt = 0;
-        // Whether an earlier attempt may have been carried out.
-        let mut in_doubt = false;
+        // Whether an earlier attempt may have been carried out; whether the answer to one was lost, so that
+        // it may still be.
+        let (mut in_doubt, mut lost) = (false, false);
         loop {
             let failure = match self.once(&call).await {
                 Ok(answer) => return Ok(mutation.answered(answer)),
@@ -67,11 +68,22 @@ impl Cluster {
             let going = matches!(mutation.verb, Verb::Delete | Verb::Evict);
             let read_back = match &failure {
                 Failure::Connect(_) => false,
-                Failure::Status(s) if s.is_final() => return Err(self.error(&call, failure)),
-                Failure::Status(s) if s.code == 429 => false,
                 Failure::Status(s) if s.is_missing_object() && going => {
                     return Ok(mutation.written(Outcome::Deleted, None));
                 }
+                // Refused, perhaps only because an attempt whose answer was lost has been carried out.
+                Failure::Status(s)
+                    if s.is_final() || (s.code < 500 && ![409, 429].contains(&s.code)) =>
+                {
+                    if in_doubt
+                        && let Settled::Done(written) =
+                            self.settle(mutation, &call, &failure).await?
+                    {
+                        return Ok(written);
+                    }
+                    return Err(self.given_up(&call, failure, lost));
+                }
+                Failure::Status(s) if s.code == 429 => false,
                 Failure::Status(s) if s.code == 409 => {
                     // Our own first attempt, whose answer was lost, or a write in between. What is
                     // bound to a version will not be taken again.
@@ -80,9 +92,9 @@ impl Cluster {
                     }
                     true
                 }
-                Failure::Status(s) if s.code < 500 => return Err(self.error(&call, failure)),
                 _ => {
                     in_doubt = true;
+                    lost |= !matches!(failure, Failure::Status(_));
                     true
                 }
             };
@@ -93,7 +105,7 @@ impl Cluster {
                 }
             }
             if attempt >= ATTEMPTS {
-                return Err(self.given_up(&call, failure, in_doubt));
+                return Err(self.given_up(&call, failure, lost));
             }
             if self.rest(pause(attempt, &failure)).await.is_err() {
                 return Err(stopped(&call, in_doubt));
@@ -137,7 +149,10 @@ impl Cluster {
         let apply = matches!(mutation.form, PatchForm::Apply { .. });
         match (mutation.verb, now) {
             (Verb::Create, None) => Ok(Settled::NotDone),
-            (Verb::Create, Some(now)) if merge::difference(now.value(), body).is_none() => {
+            // What is going away is an older one of that name.
+            (Verb::Create, Some(now))
+                if !now.is_deleting() && merge::difference(now.value(), body).is_none() =>
+            {
                 Ok(Settled::Done(mutation.written(Outcome::Created, Some(now))))
             }
             (Verb::Create, Some(_)) if apply => {
@@ -184,20 +199,24 @@ impl Cluster {
         }
     }
 
-    fn given_up(&self, call: &Call, failure: Failure, in_doubt: bool) -> ClusterError {
-        match failure {
-            Failure::Garbled(_) | Failure::Lost(_) | Failure::Timeout if in_doubt => {
-                ClusterError::OutcomeUnknown {
-                    operation: call.operation,
-                    subject: call.subject.clone(),
-                    reason: reason(&failure),
-                    known: format!(
-                        "after {ATTEMPTS} attempts it had not been done when last read, but the last \
-                     request may still be carried out"
-                    ),
-                }
-            }
-            failure => self.error(call, failure),
+    /// The end of a mutation that failed; `lost`: an answer to it was lost.
+    fn given_up(&self, call: &Call, failure: Failure, lost: bool) -> ClusterError {
+        if !lost {
+            return self.error(call, failure);
+        }
+        let known = match failure {
+            Failure::Garbled(_) | Failure::Lost(_) | Failure::Timeout => format!(
+                "after {ATTEMPTS} attempts it had not been done when last read, but the last request may still \
+                 be carried out"
+            ),
+            _ => "an earlier request of it, whose answer was lost, may still be carried out"
+                .to_owned(),
+        };
+        ClusterError::OutcomeUnknown {
+            operation: call.operation,
+            subject: call.subject.clone(),
+            reason: reason(&failure),
+            known,
         }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::door::{Mutation, Outcome, PatchForm, Verb, Written};
-use super::{Cluster, ClusterError, Kind, Object, merge};
+use super::{Cluster, ClusterError, Kind, Object, merge, object};
 
 /// The annotation of a pod template by which `kubectl rollout restart` restarts.
 pub(super) const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
@@ -112,7 +112,7 @@ impl Cluster {
     ) -> Result<Written, ClusterError> {
         if !patch.is_object() {
             return Err(ClusterError::BadRequest {
-                message: format!("a patch must be a map, not `{patch}`"),
+                message: format!("a patch must be a map, not {}", object::shape(&patch)),
             });
         }
         let before = self.get_existing(kind, namespace, name).await?;
@@ -394,7 +394,7 @@ pub(super) fn complete(
 ) -> Result<(Option<String>, Value), ClusterError> {
     let Value::Object(map) = &mut object else {
         return Err(ClusterError::BadRequest {
-            message: format!("an object must be a map, not `{object}`"),
+            message: format!("an object must be a map, not {}", object::shape(&object)),
         });
     };
     for (field, is) in [

@@ -20,7 +20,10 @@ pub enum Effect {
         /// What it will hold; `None`: it will be gone.
         after: Option<Value>,
     },
-    /// istiod of a revision is, in part or whole, taken away: its Deployment, Service or webhook.
+    /// Everything that a control plane has goes: its namespace is deleted.
+    ControlPlaneRemoval,
+    /// istiod of a revision is, in part or whole, taken away: its Deployment, Service or webhook is deleted,
+    /// or leads elsewhere.
     IstiodRemoval {
         /// The revision.
         revision: String,
@@ -72,15 +75,46 @@ pub fn of(mutation: &Mutation) -> Option<Effect> {
             controller(mutation, before, after)
         }
         "pods" => pod(mutation, before, after),
-        "services" if in_system && after.is_none() => removal(mutation, before),
-        "mutatingwebhookconfigurations.admissionregistration.k8s.io" if after.is_none() => {
+        "services" if in_system && leads(before) != leads(after) => removal(mutation, before),
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io"
+            if injects(before) != injects(after) =>
+        {
             removal(mutation, before)
         }
         _ => None,
     }
 }
 
+/// Where a Service leads: `None` is nowhere.
+fn leads(service: Option<&Value>) -> Option<(&Value, &Value)> {
+    service.map(|s| (&s["spec"]["selector"], &s["spec"]["ports"]))
+}
+
+/// Whom the webhooks of a configuration ask about which objects. Their `caBundle` is istiod's own business.
+fn injects(configuration: Option<&Value>) -> Option<Vec<Vec<&Value>>> {
+    const PARTS: [&str; 6] = [
+        "/name",
+        "/clientConfig/service",
+        "/clientConfig/url",
+        "/namespaceSelector",
+        "/objectSelector",
+        "/rules",
+    ];
+    let webhooks = configuration?["webhooks"].as_array();
+    let parts = |webhook| PARTS.map(|part| Value::pointer(webhook, part).unwrap_or(&Value::Null));
+    Some(
+        webhooks
+            .into_iter()
+            .flatten()
+            .map(|webhook| parts(webhook).to_vec())
+            .collect(),
+    )
+}
+
 fn namespace(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>) -> Option<Effect> {
+    if mutation.name == names::ISTIO_SYSTEM && after.is_none() {
+        return Some(Effect::ControlPlaneRemoval);
+    }
     let chosen = |v: Option<&Value>| {
         let labels = v
             .map(|v| labels(&v["metadata"]["labels"]))
@@ -115,7 +149,9 @@ fn controller(
             (template(before) != template(after)).then_some(Effect::IstiodRestart { revision })
         };
     }
-    let after = after?;
+    let Some(after) = after else {
+        return remade(mutation);
+    };
     let template = &after["spec"]["template"];
     if before.is_some_and(|b| {
         b["spec"]["template"] == *template && b["spec"]["replicas"] == after["spec"]["replicas"]
@@ -126,6 +162,21 @@ fn controller(
         workload: workload(mutation, mutation.kind.kind()),
         labels: labels(&template["metadata"]["labels"]),
         service_account: pods::service_account(template),
+    })
+}
+
+/// The pods of a ReplicaSet that is deleted under its Deployment: that one makes all of them anew. Any other
+/// controller goes with its pods.
+fn remade(mutation: &Mutation) -> Option<Effect> {
+    let object = mutation.before.as_ref()?;
+    let spec = &object.value()["spec"];
+    let owner = object.controller();
+    (mutation.kind.kind() == "ReplicaSet" && owner.is_some() && spec["replicas"] != 0).then(|| {
+        Effect::Pods {
+            workload: pods::workload_of(object),
+            labels: labels(&spec["template"]["metadata"]["labels"]),
+            service_account: pods::service_account(&spec["template"]),
+        }
     })
 }
 

@@ -6,6 +6,7 @@
 mod faults;
 mod gates;
 mod rehearsal;
+mod removals;
 mod stopping;
 
 use std::sync::Arc;

@@ -304,3 +304,27 @@ fn an_istiod_without_its_ca_server_is_refused_before_anything_is_moved() {
     });
     assert!(!pointed, "no namespace points to it");
 }
+
+#[test]
+fn what_takes_the_ca_or_its_control_plane_away_in_other_words_is_refused() {
+    for (code, says) in [
+        (
+            r#"cluster::patch("secret", "istio-system", "istio-ca-secret", #{ data: #{ "ca-cert.pem": "" } })"#,
+            "secret istio-ca-secret would hold no `ca-cert.pem`",
+        ),
+        (
+            r#"cluster::delete("namespace", "istio-system")"#,
+            "namespace istio-system serves revision `default`",
+        ),
+        (
+            r#"cluster::patch("mutatingwebhookconfiguration", "istio-sidecar-injector", #{ webhooks: [] })"#,
+            "serves revision `default`",
+        ),
+    ] {
+        rootshift("eval --twin")
+            .arg(code)
+            .run()
+            .code(3)
+            .stderr_has(says);
+    }
+}

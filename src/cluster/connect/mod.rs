@@ -1,7 +1,7 @@
 //! Making the connection: which kubeconfig, which context, as whom, and the HTTP client.
 //!
 //! Four defaults of `kube` are changed, each with its reason beside it: its blanket retry, Nagle's
-//! algorithm, which proxy is used ([`proxy`]) and how credential plugins are run ([`plugin`]). Each way in
+//! algorithm, which proxy is used ([`proxy`]) and how credential plugins are run ([`mod@plugin`]). Each way in
 //! which a connection does not come about has an error of its own, which says how it may.
 //!
 //! | file | what |
@@ -37,7 +37,8 @@ use super::call::{Call, Failure, root_cause, status_answer};
 use super::error::Subject;
 use super::{Cluster, ClusterError};
 use kubeconfig::Chosen;
-use plugin::{Authorize, Plugin, PluginError};
+pub(super) use plugin::PluginError;
+use plugin::{Authorize, Plugin};
 
 /// Which cluster to connect to, and as whom.
 #[derive(Debug, Clone, Default)]

@@ -32,7 +32,7 @@ const EARLY: Duration = Duration::from_secs(60);
 /// Why a plugin gave no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("credential plugin `{program}` {reason}")]
-pub(super) struct PluginError {
+pub(in crate::cluster) struct PluginError {
     program: String,
     reason: String,
     pub(super) hint: String,

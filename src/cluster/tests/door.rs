@@ -240,7 +240,8 @@ async fn an_abandoned_change_is_told_as_interrupted() {
     );
     assert_eq!(
         policy.take()[1],
-        "told patch namespace/shop: patch of `namespace/shop` was interrupted; it may or may not have been done"
+        "told patch namespace/shop: patch of `namespace/shop` was interrupted; no attempt of it was carried out",
+        "it was given up while it was reviewed"
     );
 }
 

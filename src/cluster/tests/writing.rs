@@ -142,7 +142,7 @@ async fn objects_are_completed_and_contradictions_are_refused() {
             json!({"metadata": {"name": "b"}}),
             "`configmaps` live in namespaces, but none was given",
         ),
-        (None, json!([]), "an object must be a map, not `[]`"),
+        (None, json!([]), "an object must be a map, not a list"),
     ] {
         let error = cluster.create(&cm, ns, object).await.unwrap_err();
         assert_eq!(error.to_string(), message);
@@ -247,6 +247,48 @@ async fn a_creation_in_doubt_that_finds_another_object_does_not_claim_it() {
         "create of `configmap/a` in namespace `shop`: the answer was lost (connection closed before message completed); \
          an object of that name is there, but it is not as it was to be created"
     );
+}
+
+#[tokio::test]
+async fn a_creation_in_doubt_is_not_one_of_an_older_object_that_is_going_away() {
+    let server = Server::start().await;
+    let going =
+        json!({"data": {"x": "1"}, "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+    server.put(MAP, going);
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    server.fates([Fate::LoseRequest]);
+    let object = json!({"metadata": {"name": "a"}, "data": {"x": "1"}});
+    let error = cluster.create(&cm, Some("shop"), object).await.unwrap_err();
+    assert!(
+        matches!(error, ClusterError::OutcomeUnknown { .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_lost_answer_does_not_say_that_nothing_was_done() {
+    let server = Server::start().await;
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    // The first attempt may still be on its way, and be what fills the quota.
+    let refused = Fate::Instead(403, status(403, "Forbidden", "exceeded quota", "a"));
+    server.fates([Fate::LoseRequest, refused]);
+    let object = json!({"metadata": {"name": "a"}, "data": {"x": "1"}});
+    let create = || cluster.create(&cm, Some("shop"), object.clone());
+    let error = create().await.unwrap_err().to_string();
+    assert!(
+        error.contains("exceeded quota")
+            && error.contains(
+                "an earlier request of it, whose answer was lost, may still be carried out"
+            ),
+        "{error}"
+    );
+    // A refusal alone says that nothing was done.
+    let refused = Fate::Instead(403, status(403, "Forbidden", "exceeded quota", "a"));
+    server.fates([refused]);
+    let error = create().await.unwrap_err();
+    assert!(matches!(error, ClusterError::Denied { .. }), "{error}");
 }
 
 #[tokio::test]

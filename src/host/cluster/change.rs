@@ -350,9 +350,10 @@ pub(super) fn delete_all(ctx: &NativeCallContext, kind: &str, options: Map) -> R
     ];
     let (world, cluster) = place(ctx)?;
     let options: Deletion = kit::options(WORD, options, KNOWN)?;
-    if options.labels.is_none() && options.fields.is_none() {
+    let given = |s: &Option<String>| s.as_deref().is_some_and(|s| !s.trim().is_empty());
+    if !given(&options.labels) && !given(&options.fields) {
         return wrong(format!(
-            "`{WORD}` needs `labels` or `fields`: it does not delete everything"
+            "`{WORD}` needs `labels` or `fields`, and not an empty one: it does not delete everything"
         ));
     }
     let (how, limit) = (options.how(WORD)?, options.limit()?);

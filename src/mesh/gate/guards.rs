@@ -37,6 +37,7 @@ pub async fn review(
     }
     Ok(match effect {
         Effect::CaSecret { name, after } => ca_secret(cluster, &view, name, after.as_ref()).await?,
+        Effect::ControlPlaneRemoval => control_plane_removal(cluster, &view).await?,
         Effect::IstiodRemoval { revision, what } => istiod_removal(&view, revision, what),
         Effect::IstiodRestart { revision } => istiod_restart(cluster, &view, revision).await?,
         Effect::NamespaceLabels { namespace, after } => {
@@ -181,15 +182,16 @@ async fn ca_secret(
     let mut findings: Vec<Finding> = judged(&view.survey, false).into_iter().collect();
     let held = ca::secret_root(cluster).await?;
     if let Some(after) = after {
-        let new = secret_roots(after);
-        let same = held
-            .as_ref()
-            .is_none_or(|(_, roots)| new.is_empty() || *roots == new);
-        if !same {
+        let wrong = match &held {
+            Some(_) if lacking(name, after).is_some() => lacking(name, after),
+            Some((_, roots)) if *roots != secret_roots(name, after) => Some("another root".into()),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
             findings.push(Finding::new(
                 CA_SECRET,
                 vec![format!(
-                    "secret {name} would hold another root, which istiod loads at its next start"
+                    "secret {name} would hold {wrong}, which istiod finds at its next start"
                 )],
                 "change roots by distributing the new one first",
             ));
@@ -240,17 +242,62 @@ async fn ca_secret(
     Ok(findings)
 }
 
-fn secret_roots(secret: &Value) -> Bundle {
-    use base64::Engine as _;
-    let texts = ["root-cert.pem", "ca.crt", "ca-cert.pem"]
+/// Namespace istio-system goes, with every istiod and the CA secrets.
+async fn control_plane_removal(cluster: &Cluster, view: &View) -> Result<Vec<Finding>, MeshError> {
+    let what = format!("namespace {}", names::ISTIO_SYSTEM);
+    let revisions = view.revisions.iter();
+    let mut findings: Vec<Finding> = revisions
+        .flat_map(|revision| istiod_removal(view, &revision.name, &what))
+        .collect();
+    findings.extend(ca_secret(cluster, view, names::CACERTS, None).await?);
+    Ok(findings)
+}
+
+/// What keeps istiod from loading a CA secret (`security/pkg/pki/ca`): it takes the one file format or the other,
+/// and each whole.
+fn lacking(name: &str, secret: &Value) -> Option<String> {
+    let formats: &[&[&str]] = if name == names::CACERTS {
+        &[
+            &[
+                "ca-cert.pem",
+                "ca-key.pem",
+                "root-cert.pem",
+                "cert-chain.pem",
+            ],
+            &["tls.crt", "tls.key", "ca.crt"],
+        ]
+    } else {
+        &[&["ca-cert.pem", "ca-key.pem"]]
+    };
+    let is_there = |key: &str| {
+        let value = secret["data"][key].as_str();
+        value.is_some_and(|value| !value.is_empty())
+    };
+    if formats
         .iter()
-        .filter_map(|key| {
-            let encoded = secret["data"][key].as_str()?;
-            let bytes = base64::engine::general_purpose::STANDARD
-                .decode(encoded)
-                .ok()?;
-            String::from_utf8(bytes).ok()
-        });
+        .any(|keys| keys.iter().all(|key| is_there(key)))
+    {
+        return None;
+    }
+    let first = formats[0].iter().find(|key| !is_there(key))?;
+    Some(format!("no `{first}`"))
+}
+
+/// The root that istiod reads in a CA secret.
+fn secret_roots(name: &str, secret: &Value) -> Bundle {
+    use base64::Engine as _;
+    let keys: &[&str] = if name == names::CACERTS {
+        &["root-cert.pem", "ca.crt"]
+    } else {
+        &["ca-cert.pem"]
+    };
+    let texts = keys.iter().filter_map(|key| {
+        let encoded = secret["data"][*key].as_str()?;
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(encoded)
+            .ok()?;
+        String::from_utf8(bytes).ok()
+    });
     texts
         .map(|t| Bundle::from_certs(certs_from_pem(&t).0))
         .find(|b| !b.is_empty())
