@@ -10,15 +10,18 @@
 
 use serde_json::Value;
 
-use super::Confidence;
 use super::fields::owns;
+use super::{Confidence, entries, text};
 
 /// A tool that manages objects, or kubectl in somebody's hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tool {
     ArgoCd,
     ConfigSync,
+    /// Its `kustomize-controller`, which corrects drift.
     Flux,
+    /// Its `helm-controller`, which corrects drift only where it is told to.
+    FluxHelm,
     Helm,
     Kubectl,
     Kustomize,
@@ -44,7 +47,7 @@ impl Tool {
         match self {
             Self::ArgoCd => "Argo CD",
             Self::ConfigSync => "Config Sync",
-            Self::Flux => "Flux",
+            Self::Flux | Self::FluxHelm => "Flux",
             Self::Helm => "Helm",
             Self::Kubectl => "kubectl apply",
             Self::Kustomize => "Kustomize",
@@ -56,7 +59,8 @@ impl Tool {
         match manager {
             "configsync.gke.io" | "configsync" | "root-sync" | "root-reconciler"
             | "configmanagement" => Some(Self::ConfigSync),
-            "helm-controller" | "kustomize-controller" => Some(Self::Flux),
+            "helm-controller" => Some(Self::FluxHelm),
+            "kustomize-controller" => Some(Self::Flux),
             "helm" => Some(Self::Helm),
             _ if manager.starts_with("argocd") => Some(Self::ArgoCd),
             _ if manager.starts_with("kubectl") => Some(Self::Kubectl),
@@ -76,6 +80,11 @@ impl Tool {
                 Confidence::Certain,
                 "with its next reconciliation, minutes at most",
             ),
+            // `spec.driftDetection.mode` of a HelmRelease is `disabled` by default.
+            Self::FluxHelm => (
+                Confidence::Possible,
+                "with its next reconciliation if the HelmRelease has driftDetection enabled, else with its next upgrade",
+            ),
             Self::Helm => (Confidence::Possible, "with the next upgrade of the release"),
             Self::Kubectl => (Confidence::Possible, "when somebody applies the file again"),
             Self::Kustomize => (
@@ -93,6 +102,12 @@ pub(super) fn is_harmless(manager: &str) -> bool {
             manager,
             "kube-apiserver" | "kube-controller-manager" | "kube-scheduler" | "kubelet"
         )
+}
+
+/// Whether an entry of `managedFields` is a HorizontalPodAutoscaler's: it scales through the
+/// subresource, under the name of the program that it runs in.
+pub(super) fn is_autoscaler(entry: &Value) -> bool {
+    entry["manager"] == "kube-controller-manager" && entry["subresource"] == "scale"
 }
 
 /// All marks on an object, in the order of the table.
@@ -176,16 +191,16 @@ pub(super) fn of(object: &Value) -> Vec<Mark> {
             );
         }
     }
-    for (kind, domain) in [
-        ("Kustomization", "kustomize.toolkit.fluxcd.io"),
-        ("HelmRelease", "helm.toolkit.fluxcd.io"),
+    for (tool, kind, domain) in [
+        (Tool::Flux, "Kustomization", "kustomize.toolkit.fluxcd.io"),
+        (Tool::FluxHelm, "HelmRelease", "helm.toolkit.fluxcd.io"),
     ] {
         if let Some(name) = label(&format!("{domain}/name")) {
             let namespace = label(&format!("{domain}/namespace"));
             let full = namespace.map_or_else(|| name.clone(), |ns| format!("{ns}/{name}"));
             let source = Some(format!("{kind} {full}"));
             mark(
-                Tool::Flux,
+                tool,
                 certain,
                 source,
                 format!("label {domain}/name: {name}"),
@@ -240,7 +255,13 @@ pub(super) fn declared(object: &Value) -> Vec<(Tool, String, Declares)> {
     };
     let mut found: Vec<(Tool, String, Declares)> = Vec::new();
     if let Some(applied) = annotation(LAST_APPLIED) {
-        let is_argo = of(object).iter().any(|m| m.tool == Tool::ArgoCd);
+        // The label app.kubernetes.io/instance alone is as often a chart's.
+        let is_argo = of(object)
+            .iter()
+            .any(|m| m.tool == Tool::ArgoCd && m.confidence > Confidence::Possible)
+            || entries(object)
+                .iter()
+                .any(|entry| Tool::of_manager(text(entry, "manager")) == Some(Tool::ArgoCd));
         let tool = if is_argo { Tool::ArgoCd } else { Tool::Kubectl };
         let declares = move |path: &[String]| {
             let mut at = &applied;

@@ -266,7 +266,9 @@ fn reverts(object: &Value, change: &Value) -> Vec<Revert> {
                 });
                 return;
             };
-            known.confidence = known.confidence.max(sure);
+            if sure > known.confidence {
+                (known.confidence, known.when) = (sure, when);
+            }
             known.fields.extend(fields);
             known.fields.sort();
             known.fields.dedup();
@@ -279,12 +281,17 @@ fn reverts(object: &Value, change: &Value) -> Vec<Revert> {
             .filter(|path| owns(&entry["fieldsV1"], path))
             .map(|path| shown(path))
             .collect();
-        if own.is_empty() || marks::is_harmless(manager) {
+        let scales = marks::is_autoscaler(entry);
+        if own.is_empty() || (marks::is_harmless(manager) && !scales) {
             continue;
         }
         let operation = text(entry, "operation");
         let evidence = format!("manager `{manager}` ({operation}) owns {}", own.join(", "));
-        if let Some(tool) = Tool::of_manager(manager) {
+        if scales {
+            let when = "within a minute, if its metrics ask for it";
+            let by = "HorizontalPodAutoscaler";
+            add(by, Confidence::Likely, None, own, when, evidence);
+        } else if let Some(tool) = Tool::of_manager(manager) {
             let (sure, when) = tool.puts_back();
             add(tool.name(), sure, source_of(tool), own, when, evidence);
         } else {

@@ -77,7 +77,7 @@ fn the_tool_that_owns_the_field_would_put_it_back() {
         ("argocd-controller", "Apply", "Argo CD likely"),
         ("argocd-controller", "Update", "Argo CD likely"),
         ("kustomize-controller", "Apply", "Flux certain"),
-        ("helm-controller", "Update", "Flux certain"),
+        ("helm-controller", "Update", "Flux possible"),
         ("configsync.gke.io", "Apply", "Config Sync certain"),
         ("root-sync", "Apply", "Config Sync certain"),
         ("helm", "Update", "Helm possible"),
@@ -230,6 +230,66 @@ fn what_was_applied_tells_the_fields_where_managers_do_not() {
         told(&sync, change),
         ["Config Sync certain [metadata.labels.team]"]
     );
+}
+
+#[test]
+fn a_label_that_is_only_maybe_argos_does_not_make_what_was_applied_argos() {
+    let applied = json!({"metadata": {"labels": {"team": "a"}}}).to_string();
+    let annotations = json!({"kubectl.kubernetes.io/last-applied-configuration": applied});
+    let labels_now = json!({"team": "a", "app.kubernetes.io/instance": "web"});
+    let change = json!({"metadata": {"labels": {"team": "b"}}});
+    let person = namespace(labels_now.clone(), annotations.clone(), &[]);
+    let told_of = told(&person, change.clone());
+    assert!(
+        told_of.contains(&"kubectl apply possible [metadata.labels.team]".to_owned())
+            && told_of.contains(&"Argo CD possible []".to_owned()),
+        "{told_of:?}"
+    );
+    let status = [entry("argocd-controller", "Update", T, labels(&["other"]))];
+    let argo = namespace(labels_now, annotations, &status);
+    assert_eq!(
+        told(&argo, change),
+        ["Argo CD likely [metadata.labels.team]"]
+    );
+}
+
+#[test]
+fn flux_puts_back_a_releases_fields_only_where_it_detects_drift() {
+    let change = json!({"metadata": {"labels": {"rev": "new"}}});
+    let mark = json!({"rev": "old", "helm.toolkit.fluxcd.io/name": "web"});
+    let own = [entry("helm-controller", "Update", T, labels(&["rev"]))];
+    let found = reverts(&namespace(mark, json!({}), &own), &change);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].confidence, Confidence::Possible);
+    assert_eq!(found[0].source.as_deref(), Some("HelmRelease web"));
+    assert!(
+        found[0].when.contains("driftDetection"),
+        "{}",
+        found[0].when
+    );
+}
+
+#[test]
+fn an_autoscaler_puts_replicas_back_and_other_controllers_do_not() {
+    let scaled = |subresource: Value| {
+        let mut own = entry(
+            "kube-controller-manager",
+            "Update",
+            T,
+            json!({"f:spec": {"f:replicas": {}}}),
+        );
+        own["subresource"] = subresource;
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 3},
+            "metadata": {"name": "web", "managedFields": [own]}})
+    };
+    let change = json!({"spec": {"replicas": 5}});
+    assert_eq!(
+        told(&scaled(json!("scale")), change.clone()),
+        ["HorizontalPodAutoscaler likely [spec.replicas]"]
+    );
+    assert_eq!(told(&scaled(json!("status")), change), [""; 0]);
+    let other = json!({"metadata": {"labels": {"a": "b"}}});
+    assert_eq!(told(&scaled(json!("scale")), other), [""; 0]);
 }
 
 #[test]

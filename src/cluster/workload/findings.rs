@@ -9,7 +9,7 @@
 //! | `WL005` | a container without readiness probe: it counts as ready when it has started | warn |
 //! | `WL006` | one replica, which is taken away before the new one is there | unsafe |
 //! | `WL007` | no room for the surge on the nodes: CPU, memory, pods | as `WL003` |
-//! | `WL008` | no room for the surge in a ResourceQuota | as `WL003` |
+//! | `WL008` | no room in a ResourceQuota for the surge, as `WL003`; or for any new pod | unsafe |
 //! | `WL009` | its HorizontalPodAutoscaler is at its maximum, or has no range | warn |
 //! | `WL010` | a PodDisruptionBudget allows less than the restart takes away; a rollout does not ask it | unsafe; warn if nothing is taken away |
 //! | `WL011` | all pods may be unavailable at the same time | unsafe |
@@ -23,8 +23,10 @@
 
 use serde_json::Value;
 
-use super::room::{Fit, amount, amounts, candidates, fits};
-use super::selector::{items, selects, texts};
+use super::super::Object;
+use super::ports::{holds_one_of, host_ports};
+use super::room::{Fit, amount, amounts, candidates, fits, fits_each, own};
+use super::selector::{items, selects};
 use super::share::Share;
 use super::surroundings::{Known, Surroundings};
 use super::waves::{Disruption, Member};
@@ -89,6 +91,8 @@ pub(super) fn findings(member: &Member, around: &Surroundings) -> Vec<Finding> {
         judge.claims();
         judge.host_ports();
         judge.room();
+    }
+    if size > 0 {
         judge.quotas();
     }
     judge.autoscaler();
@@ -268,9 +272,10 @@ impl Judge<'_> {
     }
 
     fn claims(&mut self) {
-        let names: Vec<&str> = items(self.spec.get("volumes"))
+        let names: Vec<(&str, bool)> = items(self.spec.get("volumes"))
             .iter()
-            .filter_map(|v| v["persistentVolumeClaim"]["claimName"].as_str())
+            .map(|v| &v["persistentVolumeClaim"])
+            .filter_map(|v| Some((v["claimName"].as_str()?, v["readOnly"] == true)))
             .collect();
         if names.is_empty() {
             return;
@@ -280,7 +285,7 @@ impl Judge<'_> {
             Ok(claims) => claims,
             Err(why) => return self.unread("WL003", "PersistentVolumeClaims", why),
         };
-        for name in names {
+        for (name, read_only) in names {
             let object = format!("persistentvolumeclaim/{}/{name}", self.namespace());
             let Some(claim) = claims.iter().find(|c| c.name() == name) else {
                 let detail = "its volume's claim does not exist: no new pod can start".to_owned();
@@ -298,7 +303,9 @@ impl Judge<'_> {
                 modes = claim.items("/spec/accessModes");
             }
             let has = |mode: &str| modes.iter().any(|m| m == mode);
-            if has("ReadWriteMany") || has("ReadOnlyMany") {
+            // What can also be written by one is for many only where it is mounted to be read.
+            let for_one = has("ReadWriteOnce") || has("ReadWriteOncePod");
+            if has("ReadWriteMany") || (has("ReadOnlyMany") && (read_only || !for_one)) {
                 continue;
             }
             let severity = self.without_surge();
@@ -336,43 +343,51 @@ impl Judge<'_> {
     }
 
     fn host_ports(&mut self) {
-        let ports: Vec<String> = items(self.spec.get("containers"))
-            .iter()
-            .flat_map(|c| items(c.get("ports")))
-            .filter_map(|p| p["hostPort"].as_i64().filter(|port| *port > 0))
-            .map(|port| port.to_string())
-            .collect();
-        if ports.is_empty() {
+        let wanted = host_ports(self.spec);
+        if wanted.is_empty() {
             return;
         }
-        let ports = ports.join(", ");
+        let texts: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+        let ports = texts.join(", ");
         let around = self.around;
-        let open = match &around.nodes {
-            Ok(nodes) => candidates(self.spec, nodes).map(|open| open.len()),
+        let nodes = match &around.nodes {
+            Ok(nodes) => nodes,
             Err(why) => return self.unread("WL004", "nodes", why),
         };
         let hint = "leave the host port out, or set maxSurge 0 and maxUnavailable 1";
-        match open {
-            Ok(open) => {
-                let open = i64::try_from(open).unwrap_or(i64::MAX);
-                // Each pod has one node for itself.
-                if open - self.size < 1 {
-                    let detail = format!(
-                        "host port {ports}: {} pods hold it on the {open} nodes that may take them, so a new \
-                         pod starts only when an old one is gone",
-                        self.size
-                    );
-                    self.say("WL004", self.without_surge(), None, detail, hint);
-                }
+        let mut open = match candidates(self.spec, nodes) {
+            Ok(open) => open,
+            Err(why) => {
+                let detail = format!("host port {ports}: {why}");
+                return self.say("WL004", Severity::Unknown, None, detail, hint);
             }
-            Err(why) => self.say(
-                "WL004",
-                Severity::Unknown,
-                None,
-                format!("host port {ports}: {why}"),
-                hint,
-            ),
+        };
+        if let Ok(pods) = &around.pods {
+            let taken: Vec<&str> = pods
+                .iter()
+                .filter(|p| !self.is_own(p) && holds_one_of(p, &wanted))
+                .map(|p| p.text("/spec/nodeName"))
+                .collect();
+            open.retain(|node| !taken.contains(&node.name()));
         }
+        let free = i64::try_from(open.len()).unwrap_or(i64::MAX);
+        // Each pod has one node for itself; a DaemonSet's new pod comes beside the old one.
+        if free - self.size < 1 || self.member.object.kind() == "DaemonSet" {
+            let detail = format!(
+                "host port {ports}: {} pods hold it on the {free} nodes that may take them and where no other pod \
+                 holds it, so a new pod starts only when an old one is gone",
+                self.size
+            );
+            self.say("WL004", self.without_surge(), None, detail, hint);
+        } else if let Err(why) = &around.pods {
+            self.unread("WL004", "pods, which may hold its host ports,", why);
+        }
+    }
+
+    /// Whether a pod is one of the workload's, by its selector.
+    fn is_own(&self, pod: &Object) -> bool {
+        let object = &self.member.object;
+        pod.namespace() == object.namespace() && selects(object.at("/spec/selector"), &pod.labels())
     }
 
     fn room(&mut self) {
@@ -380,7 +395,11 @@ impl Judge<'_> {
         let known: (&Known, &Known) = (&around.nodes, &around.pods);
         let hint = "free some, add a node, or lower maxSurge; a cluster autoscaler may make room by itself";
         match known {
-            (Ok(nodes), Ok(pods)) => match fits(self.spec, self.surge, nodes, pods) {
+            (Ok(nodes), Ok(pods)) => match if self.member.object.kind() == "DaemonSet" {
+                fits_each(self.spec, nodes, pods)
+            } else {
+                fits(self.spec, self.surge, nodes, pods)
+            } {
                 Fit::Yes => {}
                 Fit::No(why) => self.say("WL007", self.without_surge(), None, why, hint),
                 Fit::Unknown(why) => self.say("WL007", Severity::Unknown, None, why, hint),
@@ -404,6 +423,12 @@ impl Judge<'_> {
                 || quota.at("/spec/scopeSelector").is_some();
             let hard = quota.at("/status/hard").or_else(|| quota.at("/spec/hard"));
             for (key, most) in hard.and_then(Value::as_object).into_iter().flatten() {
+                if let Some(detail) = self.unnamed(key) {
+                    let object = Some(object.clone());
+                    let hint = "give each container of the template what the quota counts";
+                    self.say("WL008", Severity::Unknown, object, detail, hint);
+                    continue;
+                }
                 let each = if matches!(key.as_str(), "pods" | "count/pods") {
                     Some(1000)
                 } else if let Some(resource) = key.strip_prefix("limits.") {
@@ -421,20 +446,43 @@ impl Judge<'_> {
                 let text = |v: Option<&Value>| {
                     v.map_or_else(|| "0".to_owned(), |v| v.to_string().replace('"', ""))
                 };
+                let what = match self.surge {
+                    0 => "no pod that goes can be made anew".to_owned(),
+                    surge => format!("the surge needs {surge} more pods"),
+                };
                 let detail = format!(
-                    "{key}: {} of {} are used, and the surge needs {} more pods",
+                    "{key}: {} of {} are used, and {what}",
                     text(used),
-                    text(Some(most)),
-                    self.surge
+                    text(Some(most))
                 );
-                let severity = if scoped {
-                    Severity::Unknown
-                } else {
-                    self.without_surge()
+                let severity = match self.surge {
+                    _ if scoped => Severity::Unknown,
+                    0 => Severity::Unsafe,
+                    _ => self.without_surge(),
                 };
                 self.say("WL008", severity, Some(object.clone()), detail, hint);
             }
         }
+    }
+
+    /// What a quota demands of each container and one of them does not name.
+    fn unnamed(&self, key: &str) -> Option<String> {
+        let (what, resource) = match key.split_once('.') {
+            Some(("limits", resource)) => ("limits", resource),
+            Some(("requests", resource)) => ("requests", resource),
+            _ => ("requests", key),
+        };
+        // Only these are demanded of all (Kubernetes `pkg/quota/v1/evaluator/core/pods.go`).
+        if !matches!(resource, "cpu" | "memory") || self.spec["resources"].is_object() {
+            return None;
+        }
+        let first = items(self.spec.get("initContainers"));
+        let mut containers = first.iter().chain(items(self.spec.get("containers")));
+        let without = containers.find(|c| !own(c, what).contains_key(resource))?;
+        let name = without["name"].as_str().unwrap_or("");
+        Some(format!(
+            "{key}: container `{name}` names none; unless a LimitRange does, no new pod is admitted"
+        ))
     }
 
     fn autoscaler(&mut self) {
@@ -481,9 +529,13 @@ impl Judge<'_> {
             Ok(budgets) => budgets,
             Err(why) => return self.unread("WL010", "PodDisruptionBudgets", why),
         };
-        let labels = texts(self.member.object.at("/spec/template/metadata/labels"));
+        let live = around.pods.as_ref().map_or(&[][..], Vec::as_slice);
+        let labels = self.member.pod_labels(live);
+        let mut others = 0;
         for budget in budgets {
-            if self.size == 0 || !selects(budget.at("/spec/selector"), &labels) {
+            let selector = budget.at("/spec/selector");
+            if self.size == 0 || !labels.iter().any(|labels| selects(selector, labels)) {
+                others += 1;
                 continue;
             }
             let allowed = budget.int("/status/disruptionsAllowed").unwrap_or(0);
@@ -494,6 +546,11 @@ impl Judge<'_> {
                 budget.name()
             );
             let hint = "workload::restart_in_waves waits until it allows it";
+            if budget.int("/status/observedGeneration").unwrap_or(0) < budget.generation() {
+                let detail = "its status is not written yet".to_owned();
+                self.say("WL010", Severity::Unknown, Some(object), detail, hint);
+                continue;
+            }
             if takes > allowed {
                 let detail = format!(
                     "it allows {allowed} pods to be away now, and the restart takes {takes} away ({}); a rollout \
@@ -512,6 +569,16 @@ impl Judge<'_> {
                     "let its pods become healthy, or lower what it needs",
                 );
             }
+        }
+        if let Err(why) = &around.pods
+            && others > 0
+            && self.size > 0
+        {
+            self.unread(
+                "WL010",
+                "pods, which may have labels that a budget selects,",
+                why,
+            );
         }
     }
 

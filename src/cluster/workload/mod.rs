@@ -8,10 +8,11 @@
 //! | `view` | every workload with its pods, and who owns a pod |
 //! | `waves` | restarting many, a bounded part at a time, within the PodDisruptionBudgets |
 //! | `undo` | history, going back, pausing |
-//! | `findings`, `surroundings`, `room` | what would go wrong in a restart |
+//! | `findings`, `surroundings`, `room`, `ports` | what would go wrong in a restart |
 //! | `selector`, `quantity`, `share` | label selectors, amounts, `25%` |
 
 mod findings;
+mod ports;
 mod quantity;
 mod room;
 mod selector;

@@ -26,16 +26,29 @@ pub(super) enum Fit {
     Yes,
 }
 
-/// What a pod asks of its node (`what` = `requests`) or may use (`limits`): the sum of its containers
-/// and sidecars, or the largest init container if that is more; and its overhead.
-pub(super) fn amounts(spec: &Value, what: &str) -> Amounts {
-    let of = |container: &Value| -> Amounts {
+/// What a container asks for or may use. A request that a template leaves out is the limit, as the server
+/// writes it into pods.
+pub(super) fn own(container: &Value, what: &str) -> Amounts {
+    let read = |what: &str| -> Amounts {
         let list = container["resources"][what].as_object();
         list.into_iter()
             .flatten()
             .filter_map(|(key, value)| Some((key.clone(), amount(value)?)))
             .collect()
     };
+    let mut amounts = read(what);
+    if what == "requests" {
+        for (key, value) in read("limits") {
+            amounts.entry(key).or_insert(value);
+        }
+    }
+    amounts
+}
+
+/// What a pod asks of its node (`what` = `requests`) or may use (`limits`): the sum of its containers
+/// and sidecars, or the largest init container if that is more; and its overhead.
+pub(super) fn amounts(spec: &Value, what: &str) -> Amounts {
+    let of = |container: &Value| own(container, what);
     let mut sum = Amounts::new();
     for container in items(spec.get("containers")) {
         add(&mut sum, &of(container));
@@ -145,12 +158,8 @@ fn tolerated(spec: &Value, taint: &Value) -> bool {
     })
 }
 
-/// Whether `count` more pods of a template fit beside the pods that are there.
-pub(super) fn fits(spec: &Value, count: i64, nodes: &[Object], pods: &[Object]) -> Fit {
-    let open = match candidates(spec, nodes) {
-        Ok(open) => open,
-        Err(why) => return Fit::Unknown(why),
-    };
+/// What one more pod needs, and what each of the nodes has free beside the pods that are there.
+fn need_and_free(spec: &Value, open: &[&Object], pods: &[Object]) -> (Amounts, Vec<Amounts>) {
     let mut need = amounts(spec, "requests");
     need.insert("pods".to_owned(), 1000);
     let mut used: BTreeMap<&str, Amounts> = BTreeMap::new();
@@ -160,19 +169,63 @@ pub(super) fn fits(spec: &Value, count: i64, nodes: &[Object], pods: &[Object]) 
         own.insert("pods".to_owned(), 1000);
         add(used.entry(node).or_default(), &own);
     }
-    let mut placed = 0;
-    for node in &open {
+    let free = open.iter().map(|node| {
         let mut free = Amounts::new();
         let allocatable = node.at("/status/allocatable").and_then(Value::as_object);
         for (key, value) in allocatable.into_iter().flatten() {
             let taken = used.get(node.name()).and_then(|u| u.get(key)).copied();
             free.insert(key.clone(), amount(value).unwrap_or(0) - taken.unwrap_or(0));
         }
-        while placed < count
-            && need
-                .iter()
-                .all(|(key, value)| free.get(key).copied().unwrap_or(0) >= *value)
-        {
+        free
+    });
+    (need, free.collect())
+}
+
+fn has_room(free: &Amounts, need: &Amounts) -> bool {
+    need.iter()
+        .all(|(key, value)| free.get(key).copied().unwrap_or(0) >= *value)
+}
+
+/// Whether one more pod of a template fits on each node that may take it, as a DaemonSet's surge needs.
+pub(super) fn fits_each(spec: &Value, nodes: &[Object], pods: &[Object]) -> Fit {
+    let open = match candidates(spec, nodes) {
+        Ok(open) => open,
+        Err(why) => return Fit::Unknown(why),
+    };
+    let (need, free) = need_and_free(spec, &open, pods);
+    let full: Vec<&str> = open
+        .iter()
+        .zip(&free)
+        .filter(|(_, free)| !has_room(free, &need))
+        .map(|(node, _)| node.name())
+        .collect();
+    if full.is_empty() {
+        return Fit::Yes;
+    }
+    let shown = full
+        .iter()
+        .take(5)
+        .copied()
+        .collect::<Vec<_>>()
+        .join("`, `");
+    Fit::No(format!(
+        "{} of the {} nodes that may take its pods have no room for one more: `{shown}`{}",
+        full.len(),
+        open.len(),
+        if full.len() > 5 { ", …" } else { "" }
+    ))
+}
+
+/// Whether `count` more pods of a template fit beside the pods that are there.
+pub(super) fn fits(spec: &Value, count: i64, nodes: &[Object], pods: &[Object]) -> Fit {
+    let open = match candidates(spec, nodes) {
+        Ok(open) => open,
+        Err(why) => return Fit::Unknown(why),
+    };
+    let (mut need, free) = need_and_free(spec, &open, pods);
+    let mut placed = 0;
+    for mut free in free {
+        while placed < count && has_room(&free, &need) {
             for (key, value) in &need {
                 *free.entry(key.clone()).or_default() -= value;
             }
@@ -196,14 +249,14 @@ pub(super) fn fits(spec: &Value, count: i64, nodes: &[Object], pods: &[Object]) 
             nodes.len()
         ));
     }
-    match unjudged(spec) {
+    match unjudged(spec, open.len()) {
         Some(what) => Fit::Unknown(format!("its requests fit, but its {what} was not judged")),
         None => Fit::Yes,
     }
 }
 
-/// What of a template the scheduler heeds and this file does not.
-fn unjudged(spec: &Value) -> Option<&'static str> {
+/// What of a template the scheduler heeds and this file does not, where so many nodes may take it.
+fn unjudged(spec: &Value, nodes: usize) -> Option<&'static str> {
     let has = |pointer: &str| !items(spec.pointer(pointer)).is_empty();
     if has("/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution") {
         return Some("anti-affinity to other pods");
@@ -220,6 +273,11 @@ fn unjudged(spec: &Value) -> Option<&'static str> {
     }
     if !items(spec.get("resourceClaims")).is_empty() {
         return Some("resource claims");
+    }
+    // A volume may be bound to a zone, or to a node.
+    let mut volumes = items(spec.get("volumes")).iter();
+    if nodes > 1 && volumes.any(|v| v["persistentVolumeClaim"].is_object()) {
+        return Some("volumes' places");
     }
     let scheduler = spec["schedulerName"]
         .as_str()
@@ -266,6 +324,14 @@ mod tests {
         let large = json!({"containers": [{}], "initContainers": [{"resources": request("2")}]});
         assert_eq!(amounts(&large, "requests")["cpu"], 2000);
         assert!(amounts(&json!({}), "requests").is_empty());
+        // What only limits name is asked for too, for each container by itself.
+        let limited = json!({"containers": [
+            {"resources": {"limits": {"cpu": "2", "memory": "1"}, "requests": {"cpu": "1"}}},
+            {"resources": {"limits": {"cpu": "3"}}},
+        ]});
+        assert_eq!(amounts(&limited, "requests")["cpu"], 4000);
+        assert_eq!(amounts(&limited, "requests")["memory"], 1000);
+        assert_eq!(amounts(&limited, "limits")["cpu"], 5000);
     }
 
     #[test]
@@ -290,6 +356,17 @@ mod tests {
         let mut spread = asks("500m");
         spread["topologySpreadConstraints"] = json!([{"whenUnsatisfiable": "DoNotSchedule"}]);
         assert!(matches!(fits(&spread, 1, &nodes, &used), Fit::Unknown(_)));
+        let mut bound = asks("500m");
+        bound["volumes"] = json!([{"persistentVolumeClaim": {"claimName": "d"}}]);
+        assert!(matches!(fits(&bound, 1, &nodes, &used), Fit::Unknown(_)));
+        assert_eq!(fits(&bound, 1, &nodes[..1], &used), Fit::Yes);
+        assert_eq!(fits_each(&asks("500m"), &nodes, &used), Fit::Yes);
+        assert_eq!(
+            fits_each(&asks("1"), &nodes, &used),
+            Fit::No(
+                "1 of the 2 nodes that may take its pods have no room for one more: `a`".into()
+            )
+        );
         let closed = [
             node("a", "2", json!({"unschedulable": true})),
             node(

@@ -3,9 +3,12 @@
 //! A Deployment's history are its ReplicaSets, that of a StatefulSet or a DaemonSet its
 //! ControllerRevisions (kubectl `pkg/polymorphichelpers/history.go`, `rollback.go`, 1.34).
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Map, Value, json};
 
 use super::super::door::Written;
+use super::super::error::NOT_DONE;
 use super::super::{Cluster, ClusterError, Kind, Object, Selector};
 use super::controller_of;
 
@@ -25,6 +28,12 @@ const KEPT: [&str; 6] = [
     "deprecated.deployment.rollback.to",
     "kubectl.kubernetes.io/last-applied-configuration",
 ];
+
+/// How long the controller is given to note the last change, before which the history lacks it.
+const OBSERVED: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// A template that a workload has or had.
 #[derive(Debug, Clone)]
@@ -85,11 +94,12 @@ impl Cluster {
     }
 
     /// Gives a workload the template of an earlier revision: the one before the last, or `to`. A
-    /// template that it has already is not set again.
+    /// template that it has already is not set again. Which is the last is known when the controller
+    /// has seen the last change; that is waited for, up to ten seconds.
     ///
     /// # Errors
-    /// [`ClusterError::BadRequest`] for a paused Deployment, where there is no such revision, and for
-    /// other kinds; and as for [`Cluster::patch`].
+    /// [`ClusterError::BadRequest`] for a paused Deployment, where there is no such revision, where the
+    /// last change was not observed, and for other kinds; and as for [`Cluster::patch`].
     pub async fn undo(
         &self,
         kind: &Kind,
@@ -98,13 +108,34 @@ impl Cluster {
         to: Option<i64>,
     ) -> Result<Written, ClusterError> {
         super::super::rollout::rolls_out(kind)?;
-        let workload = self.get_existing(kind, Some(namespace), name).await?;
         let subject = kind.subject(Some(namespace), Some(name));
-        if is_paused(&workload) {
-            return Err(ClusterError::BadRequest {
-                message: format!("{subject} is paused and cannot be undone: resume it first"),
-            });
-        }
+        let begun = Instant::now();
+        let workload = loop {
+            let workload = self.get_existing(kind, Some(namespace), name).await?;
+            if is_paused(&workload) {
+                return Err(ClusterError::BadRequest {
+                    message: format!("{subject} is paused and cannot be undone: resume it first"),
+                });
+            }
+            if to.is_some() || is_observed(&workload) {
+                break workload;
+            }
+            if begun.elapsed() >= OBSERVED {
+                return Err(ClusterError::BadRequest {
+                    message: format!(
+                        "the last change of {subject} is not observed by its controller after {OBSERVED:?}, so it \
+                         is not known which revision was before it: name the revision to go back to"
+                    ),
+                });
+            }
+            if self.rest(LOOK).await.is_err() {
+                return Err(ClusterError::Interrupted {
+                    operation: "undo",
+                    subject,
+                    known: NOT_DONE,
+                });
+            }
+        };
         let mut history = self.history_of(&workload).await?;
         let numbers: Vec<String> = history.iter().map(|r| r.number.to_string()).collect();
         let found = match to {
@@ -192,6 +223,11 @@ fn revision(number: i64, template: Value, object: Object) -> Revision {
 
 pub(in super::super) fn is_paused(workload: &Object) -> bool {
     workload.at("/spec/paused") == Some(&Value::Bool(true))
+}
+
+/// Whether its controller has seen its last change.
+fn is_observed(workload: &Object) -> bool {
+    workload.int("/status/observedGeneration").unwrap_or(0) >= workload.generation()
 }
 
 /// A pod template without the label that a Deployment gives to each of its ReplicaSets.
@@ -306,6 +342,18 @@ mod tests {
             after["metadata"]["annotations"],
             json!({REVISION: "2", "kubernetes.io/change-cause": "one"})
         );
+    }
+
+    #[test]
+    fn a_change_is_observed_when_the_controller_has_seen_its_generation() {
+        let at = |generation: i64, observed: Value| {
+            is_observed(&Object::new(json!({
+                "metadata": {"generation": generation}, "status": {"observedGeneration": observed},
+            })))
+        };
+        assert!(at(2, json!(2)));
+        assert!(!at(2, json!(1)));
+        assert!(!at(1, json!(null)));
     }
 
     #[test]

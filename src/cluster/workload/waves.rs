@@ -146,25 +146,40 @@ impl Member {
         }
     }
 
-    /// The labels of its pods.
-    fn labels(&self) -> BTreeMap<String, String> {
-        texts(self.object.at("/spec/template/metadata/labels"))
+    /// The labels that its pods have or will have: those of its template, and those of each of these
+    /// pods that its selector selects.
+    pub(super) fn pod_labels(&self, pods: &[Object]) -> Vec<BTreeMap<String, String>> {
+        let selector = self.object.at("/spec/selector");
+        let live = pods
+            .iter()
+            .filter(|p| p.namespace() == self.object.namespace() && !is_finished(p))
+            .map(Object::labels)
+            .filter(|labels| selects(selector, labels));
+        let template = texts(self.object.at("/spec/template/metadata/labels"));
+        std::iter::once(template).chain(live).collect()
     }
 }
 
 /// How many of `left`, from the first on, the next wave has; `all` are those that are to be restarted
-/// altogether.
+/// altogether, `stuck` those of an earlier wave that are not done and so count as part of each wave.
+/// None if these leave no room.
 ///
 /// # Errors
 /// A workload whose restart alone takes away more pods than is allowed.
-pub fn next_wave(left: &[Member], all: &[Member], bounds: Bounds) -> Result<usize, ClusterError> {
+pub fn next_wave(
+    left: &[Member],
+    all: &[Member],
+    stuck: &[Member],
+    bounds: Bounds,
+) -> Result<usize, ClusterError> {
     let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
     let most = usize::try_from(bounds.workloads.floor(total).max(1)).unwrap_or(1);
+    let most = most.saturating_sub(stuck.len());
     let Some(share) = bounds.pods else {
         return Ok(most.min(left.len()));
     };
     let limit = share.floor(all.iter().map(Member::size).sum()).max(1);
-    let mut away = 0;
+    let mut away: i64 = stuck.iter().map(|m| m.disruption().pods).sum();
     for (index, member) in left.iter().take(most).enumerate() {
         let disruption = member.disruption();
         if disruption.pods > limit {
@@ -187,8 +202,14 @@ pub fn next_wave(left: &[Member], all: &[Member], bounds: Bounds) -> Result<usiz
 }
 
 /// Whether the PodDisruptionBudgets allow what these restarts take away together. Members that were
-/// restarted since `since` take nothing more away.
-pub fn clearance(members: &[Member], budgets: &[Object], since: Timestamp) -> Clearance {
+/// restarted since `since` take nothing more away. A budget counts for a member if it selects the
+/// labels of its template, or one of its `pods`: what is injected when a pod is made labels it too.
+pub fn clearance(
+    members: &[Member],
+    budgets: &[Object],
+    pods: &[Object],
+    since: Timestamp,
+) -> Clearance {
     let mut taken: BTreeMap<(Option<&str>, &str), i64> = BTreeMap::new();
     for (index, member) in members.iter().enumerate() {
         if member.restarted_since(since) && !member.is_on_delete() {
@@ -198,10 +219,11 @@ pub fn clearance(members: &[Member], budgets: &[Object], since: Timestamp) -> Cl
         if disruption.pods == 0 {
             continue;
         }
-        let labels = member.labels();
+        let labels = member.pod_labels(pods);
         for budget in budgets {
+            let selector = budget.at("/spec/selector");
             let selected = budget.namespace() == member.object.namespace()
-                && selects(budget.at("/spec/selector"), &labels);
+                && labels.iter().any(|labels| selects(selector, labels));
             if !selected {
                 continue;
             }
@@ -301,7 +323,8 @@ impl Cluster {
         })
     }
 
-    /// Whether a wave may begin: see [`clearance`]. Reads the budgets of the members' namespaces.
+    /// Whether a wave may begin: see [`clearance`]. Reads the budgets of the members' namespaces and,
+    /// where there are some, the members' pods.
     ///
     /// # Errors
     /// They cannot be read.
@@ -321,7 +344,15 @@ impl Cluster {
         for namespace in namespaces {
             budgets.extend(self.list(&kind, Some(namespace), &Selector::all()).await?);
         }
-        Ok(clearance(members, &budgets, since))
+        let pod = self.kind("v1/Pod").await?;
+        let mut pods = Vec::new();
+        for Member { object, .. } in members {
+            if budgets.iter().any(|b| b.namespace() == object.namespace()) {
+                let selector = Selector::labels(super::super::blocked::selector(object));
+                pods.extend(self.list(&pod, object.namespace(), &selector).await?);
+            }
+        }
+        Ok(clearance(members, &budgets, &pods, since))
     }
 
     /// Restarts a workload by the annotation on its template, unless it was restarted at or after
@@ -397,13 +428,15 @@ impl Cluster {
     }
 }
 
-fn next(member: &Member, pods: Vec<Object>, hash: &str) -> Next {
+fn next(member: &Member, mut pods: Vec<Object>, hash: &str) -> Next {
+    // A pod that has ended serves nobody: its controller makes another, which is waited for.
+    pods.retain(|p| !is_finished(p));
     let is_new = |p: &Object| p.label("controller-revision-hash") == Some(hash);
     if let Some(going) = pods.iter().find(|p| p.is_deleting()) {
         return Next::Wait(format!("pod `{}` to be gone", going.name()));
     }
     let (new, mut old): (Vec<Object>, Vec<Object>) = pods.into_iter().partition(|p| is_new(p));
-    if let Some(pod) = new.iter().find(|p| !is_ready(p) && !is_finished(p)) {
+    if let Some(pod) = new.iter().find(|p| !is_ready(p)) {
         return Next::Wait(format!("pod `{}` to be ready", pod.name()));
     }
     let there = i64::try_from(new.len() + old.len()).unwrap_or(i64::MAX);
@@ -431,7 +464,7 @@ fn ordinal(pod: &Object) -> i64 {
     last.parse().unwrap_or(-1)
 }
 
-/// The pods of the workload that a rollout would leave as they are, for the refusal of a restart.
+/// Refuses the restart of a workload with the strategy `OnDelete`: all its pods would stay as they are.
 pub(in super::super) fn refuse_on_delete(kind: &Kind, object: &Object) -> Result<(), ClusterError> {
     if object
         .at("/spec/updateStrategy/type")

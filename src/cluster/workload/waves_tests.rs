@@ -7,7 +7,7 @@ fn member(kind_name: &str, name: &str, size: i64, strategy: Value) -> Member {
     let mut object = json!({
         "apiVersion": "apps/v1", "kind": kind_name,
         "metadata": {"name": name, "namespace": "shop", "uid": "w"},
-        "spec": {"replicas": size, "template": {"metadata": {"labels": {"app": name, "tier": "front"}}}},
+        "spec": {"replicas": size, "selector": {"matchLabels": {"app": name}}, "template": {"metadata": {"labels": {"app": name, "tier": "front"}}}},
         "status": {"desiredNumberScheduled": size},
     });
     let field = if kind_name == "Deployment" {
@@ -93,7 +93,7 @@ fn a_budget_holds_a_wave_back_until_it_allows_what_the_wave_takes_away() {
             [allowed, 2 + allowed, 2, 4],
         )]
     };
-    let go = |members: &[Member], budgets: &[Object]| clearance(members, budgets, epoch());
+    let go = |members: &[Member], budgets: &[Object]| clearance(members, budgets, &[], epoch());
     assert_eq!(go(&both, &[]), Clearance::Go(2));
     assert_eq!(go(&both, &shared(2)), Clearance::Go(2));
     // Together they would take two away: only the first may go.
@@ -130,7 +130,7 @@ fn a_budget_holds_a_wave_back_until_it_allows_what_the_wave_takes_away() {
 fn what_a_budget_can_never_allow_is_not_waited_for() {
     let strict = [budget("b", ("app", "a"), [0, 2, 2, 2])];
     let members = [member("StatefulSet", "a", 2, json!({}))];
-    let Clearance::Never(why) = clearance(&members, &strict, epoch()) else {
+    let Clearance::Never(why) = clearance(&members, &strict, &[], epoch()) else {
         panic!("it went or waited");
     };
     assert_eq!(
@@ -157,9 +157,52 @@ fn what_was_restarted_since_takes_nothing_more_away() {
             ..member("StatefulSet", "a", 2, json!({}))
         };
         assert_eq!(member.restarted_since(since), restarted, "{at}");
-        let went = clearance(&[member], &strict, since) == Clearance::Go(1);
+        let went = clearance(&[member], &strict, &[], since) == Clearance::Go(1);
         assert_eq!(went, restarted, "{at}");
     }
+}
+
+#[test]
+fn a_budget_that_selects_a_label_of_live_pods_only_counts() {
+    let pod = |namespace: &str, app: &str, phase: &str| {
+        Object::new(json!({
+            "kind": "Pod", "metadata": {"name": "p", "namespace": namespace,
+                "labels": {"app": app, "security.istio.io/tlsMode": "istio"}},
+            "status": {"phase": phase},
+        }))
+    };
+    let meshed = [budget(
+        "mesh",
+        ("security.istio.io/tlsMode", "istio"),
+        [0, 2, 1, 2],
+    )];
+    let members = [member("StatefulSet", "a", 2, json!({}))];
+    let goes = |pods: &[Object]| clearance(&members, &meshed, pods, epoch()) == Clearance::Go(1);
+    assert!(!goes(&[pod("shop", "a", "Running")]));
+    assert!(goes(&[]));
+    assert!(goes(&[pod("shop", "other", "Running")]));
+    assert!(goes(&[pod("pay", "a", "Running")]));
+    assert!(goes(&[pod("shop", "a", "Failed")]));
+}
+
+#[test]
+fn what_is_stuck_takes_room_in_each_wave() {
+    let all: Vec<Member> = (0..4)
+        .map(|n| member("StatefulSet", &format!("s{n}"), 4, json!({})))
+        .collect();
+    let wave = |workloads: &str, pods: Option<&str>, stuck: usize| {
+        let bounds = Bounds {
+            workloads: workloads.parse().unwrap(),
+            pods: pods.map(|p| p.parse().unwrap()),
+        };
+        next_wave(&all[stuck..], &all, &all[..stuck], bounds).unwrap()
+    };
+    assert_eq!(wave("1", None, 0), 1);
+    assert_eq!(wave("1", None, 1), 0);
+    assert_eq!(wave("2", None, 1), 1);
+    assert_eq!(wave("100%", Some("3"), 1), 2);
+    assert_eq!(wave("100%", Some("1"), 1), 0);
+    assert_eq!(wave("1", None, 2), 0);
 }
 
 #[test]
@@ -172,7 +215,7 @@ fn a_wave_has_as_many_as_the_bounds_let_in() {
             workloads: workloads.parse().unwrap(),
             pods: pods.map(|p| p.parse().unwrap()),
         };
-        next_wave(&all, &all, bounds)
+        next_wave(&all, &all, &[], bounds)
     };
     assert_eq!(wave("1", None).unwrap(), 1);
     assert_eq!(wave("25%", None).unwrap(), 2);
@@ -186,7 +229,9 @@ fn a_wave_has_as_many_as_the_bounds_let_in() {
         workloads: Share::Count(1),
         pods: Some(Share::Count(2)),
     };
-    let error = next_wave(&large, &all, bounds).unwrap_err().to_string();
+    let error = next_wave(&large, &all, &[], bounds)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("makes 8 pods unavailable at the same time"),
         "{error}"
@@ -234,6 +279,17 @@ fn pods_are_replaced_one_after_the_other_and_only_while_the_others_are_ready() {
         "wait for 1 pod more to be created"
     );
     assert_eq!(step(&[new(0, true), new(1, true), new(2, true)]), "done");
+    // One that has ended is none: neither the next one goes nor is it done.
+    let mut ended = new(2, false).to_value();
+    ended["status"]["phase"] = json!("Failed");
+    let ended = Object::new(ended);
+    for others in [[old(0, true), old(1, true)], [new(0, true), new(1, true)]] {
+        let [a, b] = others;
+        assert_eq!(
+            step(&[a, b, ended.clone()]),
+            "wait for 1 pod more to be created"
+        );
+    }
     let mut going = old(2, true).to_value();
     going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     assert_eq!(

@@ -4,6 +4,7 @@
 
 mod act;
 mod look;
+mod wave_run;
 mod waves;
 
 use crate::cluster::{Blocked, Rollout};
