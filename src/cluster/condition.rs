@@ -8,7 +8,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::error::nearest;
-use super::path::{FieldPath, scalar};
+use super::path::{FieldPath, REDACTED, scalar};
 use super::{ClusterError, Kind, Object};
 
 /// A state of an object that can be waited for.
@@ -159,10 +159,19 @@ fn of_condition(kind: &Kind, object: &Object, name: &str, wanted: &str) -> Stand
         .or_else(|| object.int("/status/observedGeneration"));
     let stale = observed.filter(|seen| *seen < object.generation());
     let so = found.is_some_and(|c| text(c, "status").eq_ignore_ascii_case(wanted));
+    let wants_true = wanted.eq_ignore_ascii_case("True");
+    // It stays ready until its containers have ended, but it will serve nobody.
+    let serves = ["Ready", "ContainersReady"];
+    if kind.resource() == "pods"
+        && wants_true
+        && object.is_deleting()
+        && serves.iter().any(|c| name.eq_ignore_ascii_case(c))
+    {
+        return Standing::Never("the pod is being deleted".to_owned());
+    }
     if so && stale.is_none() {
         return Standing::Met;
     }
-    let wants_true = wanted.eq_ignore_ascii_case("True");
     if let Some(reason) = hopeless(kind, object, name, wants_true, &is) {
         return Standing::Never(reason);
     }
@@ -186,6 +195,12 @@ fn of_condition(kind: &Kind, object: &Object, name: &str, wanted: &str) -> Stand
         last = format!("{last}, but that is said of generation {stale} and not yet of {now}");
     }
     Standing::NotYet(last)
+}
+
+/// The generation that a controller has seen last, if it is not the present one.
+fn behind(object: &Object) -> Option<i64> {
+    let seen = object.int("/status/observedGeneration");
+    seen.filter(|seen| *seen < object.generation())
 }
 
 /// Why a condition that is not so will not become so any more.
@@ -307,13 +322,23 @@ fn of_path(
     path: &FieldPath,
     wanted: Option<&str>,
 ) -> Result<Standing, ClusterError> {
-    let values = path.values(object.value());
+    let values = path.values_of(object.value())?;
+    // As for conditions: what a controller said of an older object says nothing of this one.
+    let is_status = path.leading_fields().next() == Some("status")
+        && !path.is(&["status", "observedGeneration"]);
+    let met = |last: String| match behind(object).filter(|_| is_status) {
+        None => Standing::Met,
+        Some(stale) => Standing::NotYet(format!(
+            "{last}, but that is said of generation {stale} and not yet of {}",
+            object.generation()
+        )),
+    };
     let values: Vec<&Value> = values.into_iter().filter(|v| !v.is_null()).collect();
     let Some(wanted) = wanted else {
         return Ok(if values.is_empty() {
             Standing::NotYet(format!("`{path}` is not there"))
         } else {
-            Standing::Met
+            met(format!("`{path}` is there"))
         });
     };
     if values.len() > 1 {
@@ -333,7 +358,10 @@ fn of_path(
         })?),
     };
     if found.as_deref() == Some(wanted) {
-        return Ok(Standing::Met);
+        return Ok(met(format!("`{path}` is `{wanted}`")));
+    }
+    if kind.resource() == "secrets" && path.is_confidential() {
+        return Ok(not_yet(path, found.is_some().then_some(REDACTED)));
     }
     if kind.resource() == "pods" && path.is(&["status", "phase"]) {
         let at = |phase: &str| PHASES.iter().position(|p| *p == phase);
@@ -422,6 +450,58 @@ mod tests {
             not_yet(deploy, "condition=Progressing", object(2, 2, "True")),
             "it has no condition `Progressing` yet"
         );
+    }
+
+    #[test]
+    fn a_status_counts_for_the_generation_that_it_was_said_of() {
+        let object = |observed: i64| {
+            json!({"metadata": {"generation": 3},
+                "status": {"observedGeneration": observed, "updatedReplicas": 3}})
+        };
+        let deploy = "deployments.apps";
+        for (condition, last) in [
+            (
+                ".status.updatedReplicas=3",
+                "`.status.updatedReplicas` is `3`",
+            ),
+            (
+                ".status.updatedReplicas",
+                "`.status.updatedReplicas` is there",
+            ),
+        ] {
+            assert_eq!(standing(deploy, condition, object(3)), Standing::Met);
+            assert_eq!(
+                not_yet(deploy, condition, object(2)),
+                format!("{last}, but that is said of generation 2 and not yet of 3")
+            );
+        }
+        let seen = ".status.observedGeneration=2";
+        assert_eq!(standing(deploy, seen, object(2)), Standing::Met);
+        assert_eq!(
+            standing(deploy, ".metadata.generation=3", object(2)),
+            Standing::Met
+        );
+    }
+
+    #[test]
+    fn a_pod_that_is_being_deleted_is_not_waited_for_to_be_ready() {
+        let pod = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        assert_eq!(
+            never("pods", "condition=ready", pod.clone()),
+            "the pod is being deleted"
+        );
+        assert!(not_yet("pods", "condition=Ready=False", pod).contains("is True"));
+    }
+
+    #[test]
+    fn what_a_secret_holds_is_not_told() {
+        let secret = json!({"kind": "Secret", "type": "Opaque", "data": {"password": "aHVudGVy"}});
+        assert_eq!(
+            not_yet("secrets", ".data.password=b3RoZXI=", secret.clone()),
+            "`.data.password` is `‹redacted›`"
+        );
+        assert_eq!(not_yet("secrets", ".type=x", secret), "`.type` is `Opaque`");
     }
 
     #[test]

@@ -150,22 +150,34 @@ fn choose(pod: &Object, wanted: Option<&str>) -> Result<String, ContainerError> 
 }
 
 impl Container {
-    /// That it runs, as the pod's status has it.
-    ///
-    /// # Errors
-    /// What it does instead.
-    pub(super) fn runs(&self) -> Result<(), ContainerError> {
+    /// What the pod's status says of it.
+    fn status(&self) -> Option<&Value> {
         let statuses = [
             "containerStatuses",
             "initContainerStatuses",
             "ephemeralContainerStatuses",
         ];
-        let status = statuses
+        statuses
             .iter()
             .filter_map(|list| self.pod.at(&format!("/status/{list}"))?.as_array())
             .flatten()
-            .find(|c| c["name"] == self.name.as_str());
-        let state = match status.map(|s| &s["state"]) {
+            .find(|c| c["name"] == self.name.as_str())
+    }
+
+    /// What tells its present run from others; none if it does not run.
+    pub(super) fn run(&self) -> Option<String> {
+        let status = self.status()?;
+        let id = status["containerID"].as_str().unwrap_or_default();
+        let run = format!("{} {id} {}", self.pod.uid(), status["restartCount"]);
+        self.runs().is_ok().then_some(run)
+    }
+
+    /// That it runs, as the pod's status has it.
+    ///
+    /// # Errors
+    /// What it does instead.
+    pub(super) fn runs(&self) -> Result<(), ContainerError> {
+        let state = match self.status().map(|s| &s["state"]) {
             Some(state) if state["running"].is_object() => return Ok(()),
             Some(state) => ["waiting", "terminated"]
                 .iter()

@@ -37,13 +37,36 @@ impl Cluster {
             .ok_or_else(|| catalog.unknown(name))
     }
 
+    /// Whether the server serves a kind.
+    ///
+    /// # Errors
+    /// [`ClusterError::KindsUnread`]: it may be one of those that could not be read; and those of
+    /// [`Self::kind`].
+    pub async fn has_kind(&self, name: &str) -> Result<bool, ClusterError> {
+        match self.kind(name).await {
+            Ok(_) => Ok(true),
+            Err(ClusterError::UnknownKind { mut unread, .. }) => {
+                unread.retain(|group_version| may_serve(group_version, name));
+                if unread.is_empty() {
+                    return Ok(false);
+                }
+                Err(ClusterError::KindsUnread { unread })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// All kinds that the server serves, each in each of its versions, in the server's order.
     ///
     /// # Errors
-    /// The server cannot be asked.
+    /// The server cannot be asked; [`ClusterError::KindsUnread`]: some could not be read.
     pub async fn kinds(&self) -> Result<Vec<Kind>, ClusterError> {
         let catalog = Arc::new(self.discover().await?);
         *self.shared.catalog.lock().await = Some(Arc::clone(&catalog));
+        if !catalog.unread.is_empty() {
+            let unread = catalog.unread.clone();
+            return Err(ClusterError::KindsUnread { unread });
+        }
         Ok(catalog.kinds.clone())
     }
 
@@ -86,6 +109,21 @@ impl Cluster {
             }
         }
     }
+}
+
+/// Whether a kind of that name could be one of a group and version.
+fn may_serve(group_version: &str, name: &str) -> bool {
+    let (group, version) = group_version
+        .rsplit_once('/')
+        .unwrap_or(("", group_version));
+    let name = name.trim().to_lowercase();
+    if let Some((api_version, _)) = name.rsplit_once('/') {
+        return api_version == group_version;
+    }
+    let Some((_, rest)) = name.split_once('.') else {
+        return true;
+    };
+    rest == group || rest == format!("{version}.{group}")
 }
 
 fn discovery_call(path: &str) -> Call {
@@ -205,5 +243,24 @@ fn join(group: &str, version: &str) -> String {
         version.to_owned()
     } else {
         format!("{group}/{version}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_serve;
+
+    #[test]
+    fn a_kind_may_be_in_a_group_that_could_not_be_read() {
+        for (name, may) in [
+            ("nodemetrics", true),
+            ("pods.metrics.k8s.io", true),
+            ("PODS.v1beta1.metrics.k8s.io", true),
+            ("metrics.k8s.io/v1beta1/PodMetrics", true),
+            ("metrics.k8s.io/v1/PodMetrics", false),
+            ("rockets.example.com", false),
+        ] {
+            assert_eq!(may_serve("metrics.k8s.io/v1beta1", name), may, "{name}");
+        }
     }
 }

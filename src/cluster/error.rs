@@ -143,6 +143,13 @@ pub enum ClusterError {
         /// The kinds in it.
         kinds: Vec<String>,
     },
+    /// Kinds could not be read, because the API server that serves them does not answer: what is there
+    /// cannot be told whole.
+    #[error("the kinds of {} cannot be read just now", names(.unread))]
+    KindsUnread {
+        /// Their groups and versions.
+        unread: Vec<String>,
+    },
     /// Somebody else changed the object in between, or replaced it by another of the same name.
     #[error("{operation} of {subject} conflicts with another change: {message}")]
     Conflict {
@@ -227,6 +234,15 @@ pub enum ClusterError {
         subject: Subject,
         /// What was expected and what is.
         message: String,
+    },
+    /// A watch begins, or goes on, after a version that the server does not remember, and what was
+    /// there at that version is not known.
+    #[error("watch of {subject}: the API server has forgotten what came after version `{version}`")]
+    Forgotten {
+        /// The kind.
+        subject: Subject,
+        /// The resource version.
+        version: String,
     },
     /// RBAC does not allow it.
     #[error("{}", forbidden(.0))]
@@ -514,6 +530,13 @@ impl ClusterError {
                 f.resource,
                 scope(f.namespace.as_deref())
             )),
+            Self::KindsUnread { .. } => Some(
+                "the API server behind them is down: `kubectl get apiservices` tells which one"
+                    .into(),
+            ),
+            Self::Forgotten { .. } => {
+                Some("watch without a version to begin with: what is there comes first".into())
+            }
             Self::Container { cause, .. } => cause.hint(),
             Self::Exec { cause, .. } => cause.hint(),
             Self::Forward { cause, .. } => cause.hint(),
@@ -566,6 +589,7 @@ impl ClusterError {
         match self {
             Self::Conflict { .. }
             | Self::EvictionBlocked { .. }
+            | Self::KindsUnread { .. }
             | Self::OutcomeUnknown { .. }
             | Self::RolloutTimeout { .. }
             | Self::StillThere { .. }
@@ -590,6 +614,7 @@ impl ClusterError {
             | Self::Conflict { subject, .. }
             | Self::Decode { subject, .. }
             | Self::Denied { subject, .. }
+            | Self::Forgotten { subject, .. }
             | Self::Interrupted { subject, .. }
             | Self::Invalid { subject, .. }
             | Self::NotFound { subject }

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::path::{FieldPath, scalar};
+use super::path::{FieldPath, REDACTED, scalar};
 use super::{ClusterError, Object};
 
 /// Requirements, all of which must hold; none: everything is meant.
@@ -103,7 +103,7 @@ impl Filter {
     /// Whether an object is meant.
     ///
     /// # Errors
-    /// [`ClusterError::BadRequest`]: a number is compared with what is none.
+    /// [`ClusterError::BadRequest`]: a number is compared with what is none, or a list is asked for a field.
     pub fn matches(&self, object: &Value) -> Result<bool, ClusterError> {
         for requirement in &self.requirements {
             if !requirement.holds(object)? {
@@ -116,7 +116,7 @@ impl Filter {
 
 impl Requirement {
     fn holds(&self, object: &Value) -> Result<bool, ClusterError> {
-        let values = self.path.values(object);
+        let values = self.path.values_of(object)?;
         let mut present = values.iter().filter(|v| !v.is_null());
         let is_one_of = |wanted: &[String]| {
             let mut texts = values.iter().filter_map(|v| scalar(v));
@@ -138,12 +138,20 @@ impl Requirement {
     }
 
     fn number(&self, value: &Value, object: &Value) -> Result<f64, ClusterError> {
-        value.as_f64().ok_or_else(|| ClusterError::BadRequest {
-            message: format!(
-                "`{}` of {} is {value}, which is no number to compare",
-                self.path,
-                Object::new(object.clone())
-            ),
+        value.as_f64().ok_or_else(|| {
+            let secret = object["kind"] == "Secret" && self.path.is_confidential();
+            let shown = if secret {
+                REDACTED.to_owned()
+            } else {
+                value.to_string()
+            };
+            ClusterError::BadRequest {
+                message: format!(
+                    "`{}` of {} is {shown}, which is no number to compare",
+                    self.path,
+                    Object::new(object.clone())
+                ),
+            }
         })
     }
 }
@@ -341,5 +349,25 @@ mod tests {
             error.unwrap_err().to_string(),
             "`.status.phase` of Pod a is \"Running\", which is no number to compare"
         );
+        let secret =
+            json!({"kind": "Secret", "metadata": {"name": "a"}, "data": {"key": "aHVudGVy"}});
+        let error = Filter::parse(".data.key>1").unwrap().matches(&secret);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "`.data.key` of Secret a is ‹redacted›, which is no number to compare"
+        );
+    }
+
+    #[test]
+    fn a_list_that_is_asked_for_a_field_is_an_error() {
+        let pod = json!({"spec": {"containers": [{"name": "main"}]}});
+        for test in ["=main", "!=main", " notin (main)", ">1", ""] {
+            let filter = Filter::parse(&format!(".spec.containers.name{test}")).unwrap();
+            let error = filter.matches(&pod).unwrap_err().to_string();
+            assert!(error.contains("write `[*].name`"), "{test}: {error}");
+        }
+        let absent = Filter::parse("!.spec.containers.name").unwrap();
+        assert!(absent.matches(&pod).is_err());
+        assert!(absent.matches(&json!({"spec": {}})).unwrap());
     }
 }

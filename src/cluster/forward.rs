@@ -56,6 +56,9 @@ pub struct HttpAnswer {
     pub headers: Vec<(String, String)>,
     /// The body, complete.
     pub body: Bytes,
+    /// Whether the answer says how long it is, by its length or in chunks. Without it the body ends with the
+    /// connection, and nobody can say whether it was cut short.
+    pub delimited: bool,
 }
 
 /// How a port of a pod could not be asked.
@@ -259,17 +262,21 @@ impl Forward {
         }
     }
 
-    /// As [`Self::get`]; an answer other than 200 is an error.
+    /// As [`Self::get`]; an answer other than 200 is an error, and one that does not say how long it is.
     ///
     /// # Errors
-    /// As for [`Self::get`], and [`ForwardError::Status`].
+    /// As for [`Self::get`], [`ForwardError::Status`] and [`ForwardError::Truncated`].
     pub async fn get_ok(&mut self, path: &str) -> Result<Bytes, ClusterError> {
         let answer = self.get(path).await?;
-        if answer.status == 200 {
-            Ok(answer.body)
-        } else {
-            Err(self.place.error(ForwardError::Status(answer.status)))
+        if answer.status != 200 {
+            return Err(self.place.error(ForwardError::Status(answer.status)));
         }
+        if !answer.delimited {
+            let got = answer.body.len() as u64;
+            let expected = None;
+            return Err(self.place.error(ForwardError::Truncated { expected, got }));
+        }
+        Ok(answer.body)
     }
 
     async fn exchange(
@@ -298,6 +305,12 @@ impl Forward {
             .headers
             .get(header::CONTENT_LENGTH)
             .and_then(|v| v.to_str().ok()?.parse().ok());
+        let chunked = parts
+            .headers
+            .get_all(header::TRANSFER_ENCODING)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .any(|v| v.to_ascii_lowercase().contains("chunked"));
         let limit = self.limits.body;
         let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -330,6 +343,7 @@ impl Forward {
             headers,
             content_type,
             body: bytes.into(),
+            delimited: expected.is_some() || chunked || matches!(parts.status.as_u16(), 204 | 304),
         })
     }
 

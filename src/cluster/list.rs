@@ -111,7 +111,6 @@ impl Cluster {
     ) -> Result<Vec<Map<String, Value>>, ClusterError> {
         let query = lean(query, columns.iter().map(|(_, path)| path));
         let mut rows = Rows {
-            kind,
             columns,
             found: Vec::new(),
         };
@@ -151,8 +150,12 @@ impl Cluster {
                 message: format!("`{}` cannot be listed: they are only made", kind.resource()),
             });
         }
+        let wanted = collector.paths();
         if query.slim
-            && let Some(path) = query.filter.paths().find(|path| !path.is_metadata())
+            && let Some(path) = {
+                let mut paths = query.filter.paths().chain(wanted.iter().flatten().copied());
+                paths.find(|path| !path.is_metadata())
+            }
         {
             return Err(ClusterError::BadRequest {
                 message: format!(
@@ -160,7 +163,6 @@ impl Cluster {
                 ),
             });
         }
-        let wanted = collector.paths();
         let whole = wanted.is_none();
         let mask = Mask::of(query.filter.paths().chain(wanted.into_iter().flatten()));
         let base = kind.path(query.namespace.as_deref(), None)?;
@@ -204,7 +206,14 @@ impl Cluster {
                         } else {
                             mask.read(item.get())
                         };
-                        value.map_err(|e| e.to_string())
+                        let mut value: Value = value.map_err(|e| e.to_string())?;
+                        // The items of a list of a built-in kind have no kind, those of metadata have
+                        // another.
+                        if let Some(map) = value.as_object_mut() {
+                            map.insert("kind".to_owned(), kind.kind().into());
+                            map.insert("apiVersion".to_owned(), kind.api_version().into());
+                        }
+                        Ok::<_, String>(value)
                     };
                     let mut value = read(whole && query.filter.is_empty())?;
                     match query.filter.matches(&value) {
@@ -336,7 +345,6 @@ fn slimmed(kind: &Kind, mut item: Value) -> Value {
 }
 
 struct Rows<'a> {
-    kind: &'a Kind,
     columns: &'a [(String, FieldPath)],
     found: Vec<Map<String, Value>>,
 }
@@ -350,15 +358,12 @@ impl Collect for Rows<'_> {
         self.found.clear();
     }
 
-    fn take(&mut self, mut item: Value) -> Result<(), ClusterError> {
-        // The items of a list of a built-in kind have no kind, those of metadata have another.
-        item["kind"] = self.kind.kind().into();
-        item["apiVersion"] = self.kind.api_version().into();
-        let row = self
-            .columns
-            .iter()
-            .map(|(name, path)| (name.clone(), path.value(&item).unwrap_or_default()));
-        self.found.push(row.collect());
+    fn take(&mut self, item: Value) -> Result<(), ClusterError> {
+        let mut row = Map::new();
+        for (name, path) in self.columns {
+            row.insert(name.clone(), path.value(&item)?.unwrap_or_default());
+        }
+        self.found.push(row);
         Ok(())
     }
 }
@@ -383,7 +388,7 @@ impl Collect for Groups<'_> {
             count(String::new());
             return Ok(());
         };
-        let values = path.values(&item);
+        let values = path.values_of(&item)?;
         if values.iter().all(|v| v.is_null()) {
             count(NONE.to_owned());
         }

@@ -45,6 +45,8 @@ const LONGEST_LINE: usize = 1 << 20;
 const FIRST_BYTE: Duration = Duration::from_secs(30);
 /// For the whole of a log that is not followed.
 const WHOLE: Duration = Duration::from_secs(120);
+/// For the end of a container to be in the status of its pod.
+const STATUS: Duration = Duration::from_secs(5);
 /// How often a log is asked for.
 const ATTEMPTS: u32 = 4;
 
@@ -56,6 +58,12 @@ pub struct LogStream {
     call: Call,
     cluster: Cluster,
     lines: u64,
+    namespace: String,
+    pod: String,
+    container: String,
+    /// The run whose log it is, if that was known to run at the beginning.
+    run: Option<String>,
+    previous: bool,
 }
 
 impl Cluster {
@@ -143,6 +151,11 @@ impl Cluster {
                         call,
                         cluster: self.clone(),
                         lines: 0,
+                        namespace: namespace.to_owned(),
+                        pod: pod.to_owned(),
+                        run: container.run(),
+                        container: container.name,
+                        previous: options.previous,
                     });
                 }
                 Err(failure) => failure,
@@ -285,6 +298,40 @@ impl LogStream {
                 Some(data) => self.unread.extend_from_slice(&data),
                 None => self.ended = true,
             }
+        }
+    }
+
+    /// After its end, whether the container has ended. If not, only the connection did (a node or an API server
+    /// ends it after some hours), and what is written from then on is missing. A pod's status comes later than
+    /// the end of its log, so it is looked at for five seconds.
+    ///
+    /// # Errors
+    /// The pod cannot be read.
+    pub async fn has_container_ended(&self) -> Result<bool, ClusterError> {
+        if self.previous {
+            return Ok(true);
+        }
+        let until = Instant::now() + STATUS;
+        loop {
+            let name = Some(self.container.as_str());
+            let read = self.cluster.container(&self.namespace, &self.pod, name);
+            let now = match read.await {
+                Ok(container) => container.run(),
+                Err(ClusterError::NotFound { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            let goes_on = match (&self.run, &now) {
+                (Some(then), Some(now)) => then == now,
+                (None, Some(_)) => true,
+                (_, None) => false,
+            };
+            if !goes_on {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            sleep(Duration::from_millis(250)).await;
         }
     }
 

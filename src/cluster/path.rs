@@ -8,6 +8,11 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::ClusterError;
+
+/// In place of what a Secret holds.
+pub(super) const REDACTED: &str = "‹redacted›";
+
 /// A path into an object. It may lead to several values.
 #[derive(Clone, PartialEq)]
 pub struct FieldPath {
@@ -117,6 +122,42 @@ impl FieldPath {
         found
     }
 
+    /// As [`Self::values`]; a list that is asked for a field is an error and not nothing, or a filter with
+    /// a `[*]` left out would mean everything, or nothing.
+    ///
+    /// # Errors
+    /// [`ClusterError::BadRequest`], with what to write.
+    pub(super) fn values_of<'a>(&self, object: &'a Value) -> Result<Vec<&'a Value>, ClusterError> {
+        let mut found = vec![object];
+        for step in &self.steps {
+            if let Step::Field(name) = step
+                && found.iter().any(|value| value.is_array())
+            {
+                return Err(ClusterError::BadRequest {
+                    message: format!(
+                        "`{self}`: what is asked for `{name}` is a list: write `[*].{name}` for all of its \
+                         elements, or `[0].{name}` for the first"
+                    ),
+                });
+            }
+            let mut next = Vec::new();
+            for value in found {
+                step.follow(value, &mut next);
+            }
+            found = next;
+        }
+        Ok(found)
+    }
+
+    /// Whether it leads into what a Secret keeps secret: its data, and annotations, which may hold a copy.
+    pub(super) fn is_confidential(&self) -> bool {
+        let fields: Vec<&str> = self.leading_fields().take(2).collect();
+        matches!(
+            fields.as_slice(),
+            ["data" | "stringData", ..] | ["metadata", "annotations"]
+        )
+    }
+
     /// Whether it may lead to more than one value.
     pub fn is_plural(&self) -> bool {
         let plural = |step: &Step| matches!(step, Step::All | Step::Where(..));
@@ -124,12 +165,15 @@ impl FieldPath {
     }
 
     /// What it leads to, as one value: an array if it may be several, none if it is not there.
-    pub fn value(&self, object: &Value) -> Option<Value> {
-        let values = self.values(object);
+    ///
+    /// # Errors
+    /// [`ClusterError::BadRequest`]: a list is asked for a field.
+    pub fn value(&self, object: &Value) -> Result<Option<Value>, ClusterError> {
+        let values = self.values_of(object)?;
         if self.is_plural() {
-            return Some(values.into_iter().cloned().collect());
+            return Ok(Some(values.into_iter().cloned().collect()));
         }
-        values.first().map(|v| (*v).clone())
+        Ok(values.first().map(|v| (*v).clone()))
     }
 
     /// Whether it stays within what a list of metadata alone has.
@@ -455,7 +499,7 @@ mod tests {
 
     #[test]
     fn several_values_are_an_array_and_a_missing_one_is_none() {
-        let value = |path: &str| FieldPath::parse(path).unwrap().value(&pod());
+        let value = |path: &str| FieldPath::parse(path).unwrap().value(&pod()).unwrap();
         assert_eq!(
             value(".spec.containers[*].name"),
             Some(json!(["main", "proxy"]))

@@ -95,7 +95,8 @@ impl<'de> Visitor<'de> for &Mask {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Value, A::Error> {
         while from.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Null)
+        // A path that goes on with a field is wrong, which can be said only if the list is one.
+        Ok(Value::Array(Vec::new()))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Value, E> {

@@ -4,11 +4,13 @@
 //! last and what stands in the way. What "so" means, [`super::condition`] decides.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::condition::{Condition, Goal, Standing};
+use super::error::Subject;
 use super::watch::{Change, Since};
 use super::{Cluster, ClusterError, Kind, Object, Query, Selector};
 
@@ -16,7 +18,31 @@ use super::{Cluster, ClusterError, Kind, Object, Query, Selector};
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How long is looked for what stands in the way, after the time is up.
-const INQUIRY: Duration = Duration::from_secs(3);
+pub(super) const INQUIRY: Duration = Duration::from_secs(3);
+
+/// How long a read of a wait may last at least, if the time is up before: one look is always taken.
+const LEEWAY: Duration = Duration::from_secs(2);
+
+/// What a read of a wait gives, which is not to outlast it: without it, a server that accepts requests and
+/// answers none would hold it for the whole limit of a call.
+///
+/// # Errors
+/// [`ClusterError::Timeout`], and those of the read.
+pub(super) async fn in_time<T>(
+    deadline: Instant,
+    operation: &'static str,
+    subject: Subject,
+    reading: impl Future<Output = Result<T, ClusterError>>,
+) -> Result<T, ClusterError> {
+    let begun = Instant::now();
+    let end = deadline.max(begun + LEEWAY);
+    let late = |_| ClusterError::Timeout {
+        operation,
+        subject,
+        after: end.saturating_duration_since(begun),
+    };
+    tokio::time::timeout_at(end, reading).await.map_err(late)?
+}
 
 impl Cluster {
     /// Waits until one object is as it should be, and gives it; none if it is gone.
@@ -44,7 +70,8 @@ impl Cluster {
             last: None,
         };
         let read = async || loop {
-            match self.get(kind, namespace, name).await {
+            let subject = kind.subject(namespace, Some(name));
+            match in_time(deadline, "get", subject, self.get(kind, namespace, name)).await {
                 Err(e) if e.retryable() && Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
@@ -56,6 +83,7 @@ impl Cluster {
             Some(object) => Since::Version(object.resource_version().to_owned()),
             None => Since::Existing,
         };
+        let known: Vec<Object> = first.iter().cloned().collect();
         if let Seen::Over(done) = one.look(first)? {
             return Ok(done);
         }
@@ -67,7 +95,7 @@ impl Cluster {
             },
             ..Query::default()
         };
-        let mut watch = self.watch(kind, query, since);
+        let mut watch = self.watch(kind, query, since).knowing(&known);
         loop {
             let object = match watch.next(deadline).await {
                 Ok(Some(event)) => Some(event.object).filter(|_| event.change != Change::Deleted),
@@ -89,7 +117,8 @@ impl Cluster {
         }
     }
 
-    /// Waits until all objects that a query means at first are as they should be, and gives them.
+    /// Waits until all objects that a query means at first are as they should be, and gives them. These
+    /// are meant from then on, each by its UID, whether or not they still match.
     ///
     /// # Errors
     /// As for [`Self::wait_for`]; [`ClusterError::WaitInVain`] if there are none, unless it is waited
@@ -102,8 +131,9 @@ impl Cluster {
         timeout: Duration,
     ) -> Result<Vec<Object>, ClusterError> {
         let deadline = Instant::now() + timeout;
-        let (objects, version) = self.select_at(kind, query).await?;
         let subject = kind.subject(query.namespace.as_deref(), None);
+        let listing = self.select_at(kind, query);
+        let (objects, version) = in_time(deadline, "list", subject.clone(), listing).await?;
         let in_vain = |subject, reason: &str| ClusterError::WaitInVain {
             subject,
             wanted: condition.to_string(),
@@ -113,12 +143,28 @@ impl Cluster {
         if objects.is_empty() && !matches!(condition.goal(), Goal::Create | Goal::Delete) {
             return Err(in_vain(subject, "there are none"));
         }
+        // A watch with the selector would tell an object that only stops to match as deleted.
+        let fields = match objects.as_slice() {
+            [one] => Some(format!("metadata.name={}", one.name())),
+            _ => None,
+        };
+        let labels = None;
+        let watched = Query {
+            namespace: query.namespace.clone(),
+            selector: match condition.goal() {
+                Goal::Create => query.selector.clone(),
+                _ => Selector { labels, fields },
+            },
+            ..Query::default()
+        };
+        let mut watch = self
+            .watch(kind, watched, Since::Version(version))
+            .knowing(&objects);
         let mut all: BTreeMap<String, (Object, Standing)> = BTreeMap::new();
         for object in objects {
             let standing = condition.standing(kind, &object)?;
             all.insert(object.uid().to_owned(), (object, standing));
         }
-        let mut watch = self.watch(kind, query.clone(), Since::Version(version));
         loop {
             for (object, standing) in all.values() {
                 if let Standing::Never(reason) = standing {
@@ -154,8 +200,7 @@ impl Cluster {
                     all.remove(&uid);
                 }
                 (Change::Deleted, _) if all.contains_key(&uid) => {
-                    let reason = "it was deleted, or does not match any more";
-                    return Err(in_vain(of(&event.object), reason));
+                    return Err(in_vain(of(&event.object), "it was deleted"));
                 }
                 (Change::Deleted, _) => {}
                 (_, Goal::Create) => {

@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 
 use super::rollout::{Blocked, Rollout, decide, has_status};
+use super::until::{INQUIRY, in_time};
 use super::{Cluster, ClusterError, Kind, Object};
 
 /// How long a blocked rollout is watched before it is called blocked, unless it is sure at once.
@@ -39,10 +40,11 @@ impl Cluster {
             .await
     }
 
-    /// As [`Self::wait_rollout`]; `changed` is told each new message and each new blocker.
+    /// As [`Self::wait_rollout`]; `changed` is told each new message and each new blocker. What is read at
+    /// first is meant, not another one that takes its name.
     ///
     /// # Errors
-    /// As for [`Self::wait_rollout`].
+    /// As for [`Self::wait_rollout`]; [`ClusterError::WaitInVain`] if another one has taken its name.
     pub async fn watch_rollout(
         &self,
         kind: &Kind,
@@ -58,6 +60,7 @@ impl Cluster {
         let mut told: Option<Rollout> = None;
         let mut looked = start;
         let mut found: Option<(Instant, Blocked)> = None;
+        let mut meant: Option<String> = None;
         loop {
             let workload = self
                 .patiently(start, deadline, kind, namespace, name)
@@ -80,6 +83,14 @@ impl Cluster {
                 changed(&rollout);
                 return Ok(rollout);
             }
+            let uid = workload.uid();
+            if meant.get_or_insert_with(|| uid.to_owned()) != uid {
+                return Err(ClusterError::WaitInVain {
+                    subject,
+                    wanted: "rollout".into(),
+                    reason: "it was deleted, and another one has taken its name".into(),
+                });
+            }
             if rollout.done {
                 changed(&rollout);
                 return Ok(rollout);
@@ -88,7 +99,8 @@ impl Cluster {
                 && (looked.elapsed() >= LOOK || start.elapsed() >= deadline)
             {
                 looked = Instant::now();
-                let now = self.blocker(kind, &workload).await.unwrap_or(None);
+                let looking = tokio::time::timeout(INQUIRY, self.blocker(kind, &workload));
+                let now = looking.await.ok().and_then(Result::ok).flatten();
                 found = match (found, now) {
                     (Some((since, old)), Some(new)) if old.reason == new.reason => {
                         Some((since, new))
@@ -179,8 +191,10 @@ impl Cluster {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Option<Object>, ClusterError> {
+        let end = tokio::time::Instant::now() + deadline.saturating_sub(start.elapsed());
         loop {
-            match self.get(kind, namespace, name).await {
+            let subject = kind.subject(namespace, Some(name));
+            match in_time(end, "get", subject, self.get(kind, namespace, name)).await {
                 Err(e) if e.retryable() && start.elapsed() < deadline => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::call::{Call, Failure, lost, pause, root_cause, status_answer, worth_retrying};
-use super::{Cluster, ClusterError, Kind, Object, Query};
+use super::{Cluster, ClusterError, Kind, Object, Query, Selector};
 
 /// How long one request to watch lasts at most, seconds (client-go: 5 to 10 minutes, at random).
 const LASTS: u64 = 290;
@@ -64,7 +64,7 @@ pub struct Event {
     /// What happened.
     pub change: Change,
     /// The object after it; the last one, if it is gone. Of an object that went while nobody could
-    /// look, only the metadata.
+    /// look, only the metadata, without annotations.
     pub object: Object,
 }
 
@@ -75,7 +75,8 @@ pub enum Since {
     Existing,
     /// With the next change.
     Now,
-    /// With the first change after this resource version.
+    /// With the first change after this resource version. If the server forgets it before a version
+    /// that was seen, the watch ends with [`ClusterError::Forgotten`]: it cannot tell what is gone.
     Version(String),
 }
 
@@ -83,9 +84,12 @@ pub enum Since {
 pub struct Watch {
     cluster: Cluster,
     kind: Kind,
-    query: Query,
+    namespace: Option<String>,
+    selector: Selector,
     /// The metadata of what is there, by UID.
     known: HashMap<String, Object>,
+    /// Whether that is all of what is there: only then it can be said what is gone after a gap.
+    complete: bool,
     queue: VecDeque<Event>,
     state: State,
     /// The last version that was seen; empty before the first.
@@ -134,8 +138,10 @@ impl Cluster {
         Watch {
             cluster: self.clone(),
             kind: kind.clone(),
-            query,
+            namespace: query.namespace,
+            selector: query.selector,
             known: HashMap::new(),
+            complete: false,
             queue: VecDeque::new(),
             state,
             version,
@@ -146,11 +152,25 @@ impl Cluster {
 }
 
 impl Watch {
+    /// Tells it what was there at the version from which it begins, or what of it matters: what of
+    /// these is gone after a gap is told then.
+    pub(super) fn knowing(mut self, objects: &[Object]) -> Self {
+        self.remember(objects);
+        self
+    }
+
+    fn remember(&mut self, objects: &[Object]) {
+        let stubs = objects.iter().map(|o| (o.uid().to_owned(), stub(o)));
+        self.known = stubs.collect();
+        self.complete = true;
+    }
+
     /// The next change; none if there is none before the deadline. A server that is away for a while
     /// is asked again.
     ///
     /// # Errors
-    /// It may not be watched, or the server was away when the deadline came.
+    /// It may not be watched; the server was away when the deadline came; or
+    /// [`ClusterError::Forgotten`].
     pub async fn next(&mut self, deadline: Instant) -> Result<Option<Event>, ClusterError> {
         loop {
             if let Some(event) = self.queue.pop_front() {
@@ -165,7 +185,14 @@ impl Watch {
             match &mut self.state {
                 State::List { tell } => {
                     let tell = *tell;
-                    let listing = self.cluster.select_at(&self.kind, &self.query);
+                    let query = Query {
+                        namespace: self.namespace.clone(),
+                        selector: self.selector.clone(),
+                        // What is not told is only remembered.
+                        slim: !tell,
+                        ..Query::default()
+                    };
+                    let listing = self.cluster.select_at(&self.kind, &query);
                     match tokio::time::timeout_at(deadline, listing).await {
                         Ok(Ok((objects, version))) => {
                             self.compare(objects, tell);
@@ -189,7 +216,7 @@ impl Watch {
                 State::Open(stream) => {
                     let end = deadline.min(stream.until);
                     match tokio::time::timeout_at(end, stream.line()).await {
-                        Ok(Some(line)) => self.take(line, deadline).await,
+                        Ok(Some(line)) => self.take(line, deadline).await?,
                         // It has ended as all do, was cut, or is silent for too long.
                         Ok(None) => {
                             let next = deadline.min(stream.since + SHORTEST);
@@ -223,12 +250,12 @@ impl Watch {
     async fn ask(&mut self, deadline: Instant) -> Result<(), ClusterError> {
         let left = deadline.saturating_duration_since(Instant::now()).as_secs() + 1;
         let seconds = left.clamp(1, LASTS);
-        let namespace = self.query.namespace.as_deref();
+        let namespace = self.namespace.as_deref();
         let path = format!(
             "{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={}{}",
             self.kind.path(namespace, None)?,
             super::read::encode(&self.version),
-            self.query.selector.query(),
+            self.selector.query(),
         );
         let call = Call::get("watch", self.kind.subject(namespace, None), path);
         match self.cluster.open_watch(&call).await {
@@ -241,9 +268,7 @@ impl Watch {
                 });
                 self.well();
             }
-            Err(Failure::Status(status)) if status.code == 410 => {
-                self.state = State::List { tell: true };
-            }
+            Err(Failure::Status(status)) if status.code == 410 => self.fill_gap()?,
             Err(failure) if worth_retrying(&failure) => {
                 let error = self.cluster.error(&call, failure.clone());
                 self.wait(error, Some(&failure), deadline).await;
@@ -253,8 +278,20 @@ impl Watch {
         Ok(())
     }
 
+    /// The server has forgotten the last version that was seen: what differs from what is known is told.
+    fn fill_gap(&mut self) -> Result<(), ClusterError> {
+        if !self.complete {
+            return Err(ClusterError::Forgotten {
+                subject: self.kind.subject(self.namespace.as_deref(), None),
+                version: self.version.clone(),
+            });
+        }
+        self.state = State::List { tell: true };
+        Ok(())
+    }
+
     /// What a line says.
-    async fn take(&mut self, line: Line, deadline: Instant) {
+    async fn take(&mut self, line: Line, deadline: Instant) -> Result<(), ClusterError> {
         let object = self.kind.object(line.object);
         let change = match line.kind.as_str() {
             "ADDED" => Change::Added,
@@ -262,18 +299,17 @@ impl Watch {
             "DELETED" => Change::Deleted,
             "BOOKMARK" => {
                 object.resource_version().clone_into(&mut self.version);
-                return;
+                return Ok(());
             }
             _ => {
                 // `ERROR`, with a Status.
                 if object.int("/code") == Some(410) {
-                    self.state = State::List { tell: true };
-                    return;
+                    return self.fill_gap();
                 }
                 self.state = State::Ask;
                 let error = ClusterError::Server {
                     operation: "watch",
-                    subject: self.kind.subject(self.query.namespace.as_deref(), None),
+                    subject: self.kind.subject(self.namespace.as_deref(), None),
                     code: object
                         .int("/code")
                         .and_then(|c| c.try_into().ok())
@@ -281,11 +317,12 @@ impl Watch {
                     message: object.text("/message").to_owned(),
                 };
                 self.wait(error, None, deadline).await;
-                return;
+                return Ok(());
             }
         };
         object.resource_version().clone_into(&mut self.version);
         self.note(change, object);
+        Ok(())
     }
 
     /// Remembers a change and tells it, unless it was told already.
@@ -305,12 +342,10 @@ impl Watch {
     /// What a list says that differs from what is known; `tell`: whether that is told.
     fn compare(&mut self, objects: Vec<Object>, tell: bool) {
         if !tell {
-            self.known = objects
-                .iter()
-                .map(|o| (o.uid().to_owned(), stub(o)))
-                .collect();
+            self.remember(&objects);
             return;
         }
+        self.complete = true;
         let there: HashSet<String> = objects.iter().map(|o| o.uid().to_owned()).collect();
         let mut gone: Vec<Object> = Vec::new();
         self.known.retain(|uid, object| {
@@ -354,11 +389,14 @@ impl fmt::Debug for Watch {
 
 /// What is remembered of an object.
 fn stub(object: &Object) -> Object {
-    let metadata = object.whole();
+    let mut metadata = object.value()["metadata"].clone();
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.retain(|field, _| !matches!(field.as_str(), "annotations" | "managedFields"));
+    }
     Object::new(json!({
         "apiVersion": object.api_version(),
         "kind": object.kind(),
-        "metadata": metadata.at("/metadata"),
+        "metadata": metadata,
     }))
 }
 

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Request, Uri, header};
+use http::{HeaderValue, Request, Uri, header};
 use http_body_util::BodyExt;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
@@ -118,17 +118,20 @@ impl Cluster {
         let namespace = config.default_namespace.clone();
         let plugin = plugin(&mut config, target).await;
         let plugin = plugin.map_err(|e| credentials(e.to_string(), Some(e.hint)))?;
-        // Off the runtime's threads: `kube` reads files, and runs programs of old kubeconfigs.
-        let client = tokio::task::spawn_blocking(move || client(config, plugin))
-            .await
-            .map_err(|e| e.to_string())
-            .and_then(|client| client.map_err(|e| root_cause(e.as_ref())))
-            .map_err(|reason| credentials(reason, None))?;
         let user_agent = if target.user_agent.is_empty() {
             concat!("rootshift/", env!("CARGO_PKG_VERSION")).to_owned()
         } else {
             target.user_agent.clone()
         };
+        let agent = HeaderValue::try_from(&user_agent).map_err(|_| ClusterError::BadRequest {
+            message: format!("`{user_agent}` cannot be a `User-Agent`"),
+        })?;
+        // Off the runtime's threads: `kube` reads files, and runs programs of old kubeconfigs.
+        let client = tokio::task::spawn_blocking(move || client(config, plugin, agent))
+            .await
+            .map_err(|e| e.to_string())
+            .and_then(|client| client.map_err(|e| root_cause(e.as_ref())))
+            .map_err(|reason| credentials(reason, None))?;
         let cluster = Self::assemble(
             client, context, server, namespace, path, user_agent, cautions,
         );
@@ -304,7 +307,11 @@ async fn plugin(config: &mut Config, target: &Target) -> Result<Option<Arc<Plugi
     Ok(Some(Arc::new(plugin)))
 }
 
-fn client(config: Config, plugin: Option<Arc<Plugin>>) -> Result<Client, BoxError> {
+fn client(
+    config: Config,
+    plugin: Option<Arc<Plugin>>,
+    agent: HeaderValue,
+) -> Result<Client, BoxError> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_connect_timeout(Some(CONNECT));
@@ -312,15 +319,23 @@ fn client(config: Config, plugin: Option<Arc<Plugin>>) -> Result<Client, BoxErro
     http.set_nodelay(true);
     http.set_keepalive(Some(Duration::from_secs(30)));
     let Some(way) = config.proxy_url.clone() else {
-        return through(http, &config, plugin);
+        return through(http, &config, plugin, agent);
     };
     match way.scheme_str() {
-        Some("socks5") => through(SocksV5::new(way, http), &config, plugin),
+        Some("socks5") => {
+            let (address, login) = proxy::socks(&way)?;
+            let socks = SocksV5::new(address, http);
+            let socks = match login {
+                Some((user, password)) => socks.with_auth(user, password),
+                None => socks,
+            };
+            through(socks, &config, plugin, agent)
+        }
         Some("https") => {
             let https = config.rustls_https_connector_with_connector(http)?;
-            through(tunnel(way, https), &config, plugin)
+            through(tunnel(way, https), &config, plugin, agent)
         }
-        _ => through(tunnel(way, http), &config, plugin),
+        _ => through(tunnel(way, http), &config, plugin, agent),
     }
 }
 
@@ -333,11 +348,13 @@ fn tunnel<C>(way: Uri, connector: C) -> Tunnel<C> {
     }
 }
 
-/// The client whose connections are made by `connector`.
+/// The client whose connections are made by `connector`. Requests that `kube` makes itself, such as for
+/// port-forwards, have no `User-Agent`: they get this one.
 fn through<C>(
     connector: C,
     config: &Config,
     plugin: Option<Arc<Plugin>>,
+    agent: HeaderValue,
 ) -> Result<Client, BoxError>
 where
     C: Service<Uri> + Clone + Send + Sync + 'static,
@@ -347,7 +364,15 @@ where
 {
     let https = config.rustls_https_connector_with_connector(connector)?;
     let hyper = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https);
+    let sign = move |mut request: Request<Body>| {
+        let headers = request.headers_mut();
+        headers
+            .entry(header::USER_AGENT)
+            .or_insert_with(|| agent.clone());
+        request
+    };
     let service = ServiceBuilder::new()
+        .map_request(sign)
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)

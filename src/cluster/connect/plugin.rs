@@ -113,7 +113,8 @@ impl Plugin {
         let ended = self.output().await?;
         let by_hand = format!("run `{}` by hand to see what it says", self.line());
         if ended.code != 0 {
-            let reason = match last_lines(&ended.stderr).or_else(|| last_lines(&ended.stdout)) {
+            // Not what it wrote to standard output: that is where the credentials go.
+            let reason = match last_lines(&ended.stderr) {
                 Some(said) => format!("failed with exit code {}: {said}", ended.code),
                 None => format!("failed with exit code {} and said nothing", ended.code),
             };
@@ -247,12 +248,33 @@ impl Plugin {
         })
     }
 
-    /// As somebody would type it.
+    /// As somebody would type it, without secrets.
     fn line(&self) -> String {
         let mut words = vec![self.exec.command.clone().unwrap_or_default()];
-        words.extend(self.exec.args.iter().flatten().cloned());
+        words.extend(without_secrets(self.exec.args.iter().flatten()));
         words.join(" ")
     }
+}
+
+/// Arguments; the value of one that is called a secret, a password or a token is not shown.
+fn without_secrets<'a>(args: impl Iterator<Item = &'a String>) -> Vec<String> {
+    const HIDDEN: &str = "‹redacted›";
+    let mut hides = false;
+    let hide = |arg: &String| {
+        let name = arg.split('=').next().unwrap_or(arg);
+        let lower = name.to_lowercase();
+        let secret = ["secret", "password", "token"];
+        let called = name.starts_with('-') && secret.iter().any(|s| lower.contains(s));
+        if std::mem::take(&mut hides) && !arg.starts_with("--") {
+            return HIDDEN.to_owned();
+        }
+        if called && arg.contains('=') {
+            return format!("{name}={HIDDEN}");
+        }
+        hides = called;
+        arg.clone()
+    };
+    args.map(hide).collect()
 }
 
 /// The end of what a program said, in one line.
@@ -350,4 +372,27 @@ fn bear(request: &mut Request<Body>, held: &Held) -> Result<(), BoxError> {
     value.set_sensitive(true);
     request.headers_mut().insert(AUTHORIZATION, value);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn the_line_to_run_by_hand_has_no_secrets() {
+        let args = [
+            "get-token",
+            "--oidc-client-secret=hunter",
+            "--password",
+            "hunter",
+            "--token-cache-dir",
+            "--oidc-client-id=me",
+        ];
+        let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+        assert_eq!(
+            without_secrets(args.iter()).join(" "),
+            "get-token --oidc-client-secret=‹redacted› --password ‹redacted› --token-cache-dir \
+             --oidc-client-id=me"
+        );
+    }
 }

@@ -32,13 +32,22 @@ pub(super) fn choose(server: &Uri, own: Option<&str>) -> Result<Option<Uri>, Str
     };
     let uri: Uri = whole
         .parse()
-        .map_err(|_| format!("`{address}` is no address of a proxy"))?;
+        .map_err(|_| format!("`{}` is no address of a proxy", without_user(&address)))?;
     match uri.scheme_str() {
         Some("http" | "https" | "socks5") => Ok(Some(uri)),
         scheme => Err(format!(
             "a proxy speaks `http`, `https` or `socks5`, not `{}`",
             scheme.unwrap_or_default()
         )),
+    }
+}
+
+/// An address, without the user and the password in it.
+fn without_user(address: &str) -> String {
+    match (address.rsplit_once('@'), address.split_once("://")) {
+        (None, _) => address.to_owned(),
+        (Some((_, rest)), Some((scheme, _))) => format!("{scheme}://{rest}"),
+        (Some((_, rest)), None) => rest.to_owned(),
     }
 }
 
@@ -50,6 +59,27 @@ pub(super) fn authorization(proxy: &Uri) -> Option<HeaderValue> {
     let mut value = HeaderValue::try_from(format!("Basic {plain}")).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// The address of a SOCKS proxy with its port (1080, RFC 1928), and the user and the password in it.
+///
+/// # Errors
+/// It has no host.
+pub(super) fn socks(proxy: &Uri) -> Result<(Uri, Option<(String, String)>), http::Error> {
+    let host = proxy.host().unwrap_or_default();
+    let port = proxy.port_u16().unwrap_or(1080);
+    let address = Uri::builder()
+        .scheme("socks5")
+        .authority(format!("{host}:{port}"))
+        .path_and_query("/")
+        .build()?;
+    let text = |part: &str| String::from_utf8_lossy(&decoded(part)).into_owned();
+    let login = proxy.authority().and_then(|a| a.as_str().rsplit_once('@'));
+    let login = login.map(|(login, _)| {
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        (text(user), text(password))
+    });
+    Ok((address, login))
 }
 
 /// Without percent-encoding (RFC 3986, section 2.1).
@@ -166,6 +196,17 @@ mod tests {
             choose("ftp://proxy").unwrap_err(),
             "a proxy speaks `http`, `https` or `socks5`, not `ftp`"
         );
+        let way = choose("socks5://me:p%40ss@proxy").unwrap().unwrap();
+        let (address, login) = socks(&way).unwrap();
+        assert_eq!(address, "socks5://proxy:1080/");
+        assert_eq!(login, Some(("me".to_owned(), "p@ss".to_owned())));
+        let way = choose("socks5://proxy:9050").unwrap().unwrap();
+        let (address, login) = socks(&way).unwrap();
+        assert_eq!((address.port_u16(), login), (Some(9050), None));
         assert!(choose("http://a b").is_err());
+        assert_eq!(
+            choose("http://me:hunter@a b").unwrap_err(),
+            "`http://a b` is no address of a proxy"
+        );
     }
 }

@@ -70,10 +70,19 @@ async fn several_requests_share_one_forward() {
     assert_eq!(forward.get_ok("/empty").await.unwrap().len(), 0);
     let seen = server.shared.seen.lock().unwrap().clone();
     assert_eq!(seen.len(), 1);
+    assert!(seen[0].headers["user-agent"].starts_with("rootshift/"));
     assert_eq!(
         seen[0].target,
         "/api/v1/namespaces/shop/pods/web-1/portforward?&ports=15000"
     );
+}
+
+#[tokio::test]
+async fn a_body_that_ends_with_the_connection_is_not_known_to_be_whole() {
+    let open_end = answer("200 OK", "half of");
+    let error = asked(Pod::Answers(vec![open_end])).await;
+    let expected = None;
+    assert_eq!(cause(&error), ForwardError::Truncated { expected, got: 7 });
 }
 
 #[tokio::test]

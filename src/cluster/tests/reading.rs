@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
-use super::super::{ClusterError, Object, Selector};
+use super::super::{ClusterError, FieldPath, Filter, Object, Query, Selector};
 use super::server::{Fate, Server, status};
 
 const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
@@ -34,6 +34,64 @@ async fn a_group_that_is_down_hides_no_other_and_is_mentioned() {
         error.hint().as_deref(),
         Some("it may be in `down/v1`, which could not be read")
     );
+}
+
+#[tokio::test]
+async fn a_kind_of_a_group_that_is_down_is_not_said_to_be_missing() {
+    let server = Server::old().await;
+    let cluster = server.connect().await;
+    assert!(cluster.has_kind("deployments.apps").await.unwrap());
+    assert!(!cluster.has_kind("rockets.example.com").await.unwrap());
+    for name in ["rockets", "rockets.down", "down/v1/Rocket"] {
+        let error = cluster.has_kind(name).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the kinds of `down/v1` cannot be read just now",
+            "{name}"
+        );
+        assert!(error.retryable());
+    }
+    assert!(cluster.kinds().await.is_err());
+}
+
+#[tokio::test]
+async fn items_of_a_list_have_their_kind_and_a_slim_list_no_more_than_metadata() {
+    let server = Server::start().await;
+    let path = "/api/v1/namespaces/shop/pods/a";
+    server.put(
+        path,
+        json!({"spec": {"nodeName": "n1", "containers": [{"name": "main"}]}}),
+    );
+    let cluster = server.connect().await;
+    let pods = cluster.kind("pods").await.unwrap();
+    let filtered = |filter: &str| Query {
+        filter: Filter::parse(filter).unwrap(),
+        ..Query::within("shop")
+    };
+    let found = cluster.select(&pods, &filtered(".kind=Pod")).await.unwrap();
+    assert_eq!(found.len(), 1);
+    let by = FieldPath::parse(".kind").unwrap();
+    let counts = cluster
+        .count(&pods, &Query::within("shop"), Some(&by))
+        .await
+        .unwrap();
+    assert_eq!(
+        counts.into_iter().collect::<Vec<_>>(),
+        [("Pod".to_owned(), 1)]
+    );
+    let forgot = filtered(".spec.containers.name!=main");
+    let error = cluster.select(&pods, &forgot).await.unwrap_err();
+    assert!(error.to_string().contains("write `[*].name`"), "{error}");
+    let slim = Query {
+        slim: true,
+        ..Query::within("shop")
+    };
+    let columns = [(
+        "node".to_owned(),
+        FieldPath::parse(".spec.nodeName").unwrap(),
+    )];
+    let error = cluster.columns(&pods, &slim, &columns).await.unwrap_err();
+    assert!(error.to_string().contains("in a slim list"), "{error}");
 }
 
 #[tokio::test]

@@ -132,7 +132,10 @@ impl Server {
 
     pub(super) fn put(&self, path: &str, object: Value) {
         let mut objects = self.shared.objects.lock().unwrap();
-        let stored = self.shared.number(path, object, true);
+        let mut stored = self.shared.number(path, object, true);
+        if let Some(before) = objects.get(path) {
+            stored["metadata"]["uid"] = before["metadata"]["uid"].clone();
+        }
         objects.insert(path.to_owned(), stored);
     }
 

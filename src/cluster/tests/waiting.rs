@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::{Cluster, ClusterError, Rollout};
-use super::server::Server;
+use super::server::{Fate, Server};
 
 const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 
@@ -201,6 +201,43 @@ async fn a_deadline_of_the_deployment_itself_ends_the_wait_at_once() {
         error.evidence(),
         ["deployment \"web\" exceeded its progress deadline"]
     );
+}
+
+#[tokio::test]
+async fn the_rollout_of_a_successor_is_not_the_one_that_is_waited_for() {
+    let server = Server::start().await;
+    server.put(WEB, web(under_way()));
+    let cluster = server.connect().await;
+    let waiting = wait(&cluster, Duration::from_secs(20));
+    let replacing = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        server.remove(WEB);
+        server.put(WEB, web(finished()));
+    };
+    let ((result, _), ()) = tokio::join!(waiting, replacing);
+    assert_eq!(
+        result.unwrap_err().to_string(),
+        "waiting for `rollout` of `deployment.apps/web` in namespace `shop` is in vain: it was deleted, and \
+        another one has taken its name"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_does_not_hold_the_wait() {
+    let server = Server::planned(|seen| match seen.path() == WEB {
+        true => Fate::Late(Duration::from_secs(20)),
+        false => Fate::Answer,
+    })
+    .await;
+    server.put(WEB, web(under_way()));
+    let cluster = server.connect().await;
+    let start = std::time::Instant::now();
+    let (result, _) = wait(&cluster, Duration::from_millis(100)).await;
+    assert!(
+        matches!(result, Err(ClusterError::Timeout { .. })),
+        "{result:?}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::super::{Cluster, ClusterError, Query, Since, Watch};
+use super::super::{Cluster, ClusterError, Condition, Object, Query, Selector, Since, Watch};
 use super::server::{Fate, Server, status};
 
 /// A server that answers lists and watches of ConfigMaps with these, in order, and then with nothing;
@@ -128,16 +128,19 @@ async fn what_changed_while_a_watch_was_forgotten_is_told_once() {
 }
 
 #[tokio::test]
-async fn a_version_that_the_server_has_forgotten_leads_to_what_is_newer() {
+async fn a_version_that_the_server_has_forgotten_is_said_to_be() {
     let gone = Fate::Instead(410, too_old());
-    let (cluster, _, _server) = server(vec![gone, list(20, &[map("a", 3), map("b", 8)])]).await;
+    let (cluster, _, _server) = server(vec![gone, list(20, &[map("b", 8)])]).await;
     let mut watch = watch(&cluster, Since::Version("5".into())).await;
-    assert_eq!(told(&mut watch, MOMENT).await.unwrap(), ["ADDED b@8"]);
+    let error = told(&mut watch, MOMENT).await.unwrap_err();
+    let end = "the API server has forgotten what came after version `5`";
+    assert!(error.to_string().ends_with(end), "{error}");
+    assert!(error.hint().is_some() && !error.retryable());
 }
 
 #[tokio::test]
 async fn from_now_on_nothing_old_is_told() {
-    let (cluster, asked, _server) = server(vec![
+    let (cluster, asked, server) = server(vec![
         list(10, &[map("a", 7)]),
         events(&[("MODIFIED", map("a", 11)), ("MODIFIED", map("a", 11))]),
     ])
@@ -145,6 +148,10 @@ async fn from_now_on_nothing_old_is_told() {
     let mut watch = watch(&cluster, Since::Now).await;
     assert_eq!(told(&mut watch, MOMENT).await.unwrap(), ["MODIFIED a@11"]);
     assert!(asked.lock().unwrap()[1].ends_with("=10"));
+    // What is only remembered is not transferred whole.
+    let seen = server.shared.seen.lock().unwrap();
+    let lists = seen.iter().find(|s| s.path().ends_with("/configmaps"));
+    assert!(lists.unwrap().headers["accept"].contains("PartialObjectMetadataList"));
 }
 
 #[tokio::test]
@@ -168,5 +175,74 @@ async fn what_may_not_be_watched_is_said_at_once() {
     let begun = Instant::now();
     let error = told(&mut watch, Duration::from_secs(20)).await.unwrap_err();
     assert!(matches!(error, ClusterError::Forbidden(_)), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+fn marked() -> Query {
+    Query {
+        selector: Selector {
+            labels: Some("app=web".into()),
+            fields: None,
+        },
+        ..Query::within("shop")
+    }
+}
+
+/// Waits for all maps of the application; and what was asked.
+async fn wait_all(
+    answers: Vec<Fate>,
+    condition: &str,
+) -> (Result<Vec<Object>, ClusterError>, Vec<String>) {
+    let (cluster, _, server) = server(answers).await;
+    let kind = cluster.kind("cm").await.unwrap();
+    let condition = Condition::parse(condition).unwrap();
+    let result = cluster
+        .wait_for_all(&kind, &marked(), &condition, MOMENT)
+        .await;
+    let asked = server.shared.seen.lock().unwrap();
+    let targets = asked.iter().map(|seen| seen.target.clone()).collect();
+    (result, targets)
+}
+
+#[tokio::test]
+async fn what_stops_to_match_is_not_gone() {
+    // With the selector, the server would tell the change of `a` as DELETED.
+    let answers = vec![
+        list(10, &[map("a", 7), map("b", 8)]),
+        events(&[("MODIFIED", map("a", 11)), ("DELETED", map("b", 12))]),
+    ];
+    let (result, asked) = wait_all(answers, "delete").await;
+    let error = result.unwrap_err().to_string();
+    assert!(
+        error.contains("1 of 1 are not, such as `configmap/shop/a`"),
+        "{error}"
+    );
+    let selects: Vec<bool> = asked.iter().map(|t| t.contains("Selector")).collect();
+    assert!(selects[0] && !selects[1], "{asked:?}");
+}
+
+#[tokio::test]
+async fn what_is_deleted_while_a_watch_was_forgotten_is_gone_for_a_wait_too() {
+    let gap = || Fate::Instead(410, too_old());
+    let first = || list(10, &[map("a", 7), map("b", 8)]);
+    let (result, _) = wait_all(vec![first(), gap(), list(20, &[])], "delete").await;
+    assert_eq!(result.unwrap().len(), 0);
+    let (result, _) = wait_all(
+        vec![first(), gap(), list(20, &[map("b", 8)])],
+        ".data.ready=yes",
+    )
+    .await;
+    let error = result.unwrap_err();
+    assert!(matches!(error, ClusterError::WaitInVain { .. }), "{error}");
+    assert!(error.to_string().ends_with("it was deleted"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_holds_no_wait() {
+    let silent = || Fate::Late(Duration::from_secs(20));
+    let begun = Instant::now();
+    let (result, _) = wait_all(vec![silent(), silent()], "delete").await;
+    let error = result.unwrap_err();
+    assert!(matches!(error, ClusterError::Timeout { .. }), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(5));
 }

@@ -189,7 +189,8 @@ mod words {
     /// kubectl: `kubectl api-resources --output wide`
     ///
     /// Gives, for each, `#{name, short_names, api_version, kind, namespaced, verbs, categories,
-    /// subresources}`. Throws `cluster` if the server cannot be asked.
+    /// subresources}`. Throws `cluster` if the server cannot be asked, or (retryable) a group's API server
+    /// does not answer, so that its kinds are not known.
     ///
     /// ```rhai
     /// let deploy = cluster::resources().find(|r| r.name == "deployments");

@@ -83,8 +83,8 @@ mod words {
     /// - `options`: as for `cluster::logs`; `timeout`, seconds (300).
     /// - `f`: takes a line, without its end.
     ///
-    /// Gives `#{lines, ended}`: how many lines there were, and whether it was the `closure`, the `container` or the
-    /// `timeout` that ended it. Throws as `cluster::logs`, and `environment` if the connection breaks.
+    /// Gives `#{lines, ended}`: how many lines there were, and whether it was the `closure`, the `container`, the
+    /// `timeout` or the `connection` that ended it, the last while the container still runs. Throws as `cluster::logs`, and `environment` if the connection breaks.
     ///
     /// ```rhai
     /// let pod = cluster::list("pods", #{ namespace: "legacy" })[0].metadata.name;
@@ -113,7 +113,8 @@ mod words {
     /// - `path`: from the `/` on.
     ///
     /// Gives `#{status, headers, body}`, whatever the status; names of headers are in lower case, the body is text.
-    /// Throws `cluster` if there is no such pod, nobody listens, or the answer is cut short.
+    /// Throws `cluster` if there is no such pod, nobody listens, or the answer is cut short; an answer with neither
+    /// `content-length` nor chunks ends with the connection, and it cannot be told whether that was its end.
     ///
     /// ```rhai
     /// let pod = cluster::list("pods", #{ namespace: "legacy" })[0].metadata.name;
@@ -399,7 +400,10 @@ fn follow(
         })?;
         match next {
             None => break "timeout",
-            Some(None) => break "container",
+            Some(None) => {
+                let over = bridge.watch(stream.has_container_ended())?;
+                break if over { "container" } else { "connection" };
+            }
             Some(Some(line)) => {
                 let more: Dynamic = f.call_within_context(ctx, (line,))?;
                 if matches!(more.as_bool(), Ok(false)) {

@@ -1,7 +1,6 @@
 //! Words that only read.
 
 use super::act;
-use crate::cluster::ClusterError;
 use crate::engine::kit::{self, Reply};
 #[allow(clippy::wildcard_imports)] // The macro expects all of it in scope.
 use rhai::plugin::*;
@@ -72,7 +71,8 @@ mod words {
     ///
     /// - `kind`: as kubectl takes it.
     ///
-    /// Throws `cluster` if the server cannot be asked.
+    /// Throws `cluster` if the server cannot be asked, or (retryable) it may be a kind of a group whose API
+    /// server does not answer.
     ///
     /// ```rhai
     /// assert(cluster::has_kind("deployments.apps") && !cluster::has_kind("rockets.example.com"), "known");
@@ -80,13 +80,7 @@ mod words {
     #[rhai_fn(return_raw, volatile)]
     pub fn has_kind(ctx: NativeCallContext, kind: &str) -> Reply<bool> {
         let (world, cluster) = super::super::place(&ctx)?;
-        world.wait(async {
-            match cluster.kind(kind).await {
-                Ok(_) => Ok(true),
-                Err(ClusterError::UnknownKind { .. }) => Ok(false),
-                Err(error) => Err(error),
-            }
-        })
+        world.wait(cluster.has_kind(kind))
     }
 
     /// What a path of the API server answers.

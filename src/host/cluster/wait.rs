@@ -141,8 +141,8 @@ mod words {
     /// - `options`: `namespace` (all), `labels`, `fields`: which ones, as for `list`; `timeout`, seconds for all
     ///   together (30).
     ///
-    /// Objects that come later are not waited for. Throws as `wait`; also at once if none match, or if one
-    /// is deleted meanwhile (unless for `delete`, or `create`).
+    /// Objects that come later are not waited for; those that stop to match still are. Throws as `wait`; also
+    /// at once if none match, or if one is deleted meanwhile (unless for `delete`, or `create`).
     ///
     /// ```rhai
     /// let pods = cluster::wait_all("pods", "condition=Ready", #{ namespace: "shop", labels: "app=web", timeout: 60 });
@@ -170,8 +170,8 @@ mod words {
     ///
     /// The watch goes on when the server ends it, is away for a moment, or has forgotten where it was; no
     /// change is left out then, but several of one object may come as one. Gives whether the closure
-    /// ended it. Throws what the closure throws, `cluster` if the kind may not be watched or the server
-    /// is away when the time is up.
+    /// ended it. Throws what the closure throws; `cluster` if the kind may not be watched, the server
+    /// is away when the time is up, or has forgotten what came after the version `from`.
     ///
     /// ```rhai
     /// let seen = [];
