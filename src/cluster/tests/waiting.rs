@@ -224,9 +224,12 @@ async fn the_rollout_of_a_successor_is_not_the_one_that_is_waited_for() {
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_does_not_hold_the_wait() {
-    let server = Server::planned(|seen| match seen.path() == WEB {
-        true => Fate::Late(Duration::from_secs(20)),
-        false => Fate::Answer,
+    let server = Server::planned(|seen| {
+        if seen.path() == WEB {
+            Fate::Late(Duration::from_secs(20))
+        } else {
+            Fate::Answer
+        }
     })
     .await;
     server.put(WEB, web(under_way()));
