@@ -1,6 +1,11 @@
 //! The program in a pod: it finds the cluster around it by its ServiceAccount, without a kubeconfig.
 
+use std::time::{Duration, Instant};
+
 use super::rig::Lab;
+
+/// Who asks.
+const ROBOT: &str = "system:serviceaccount:robots:robot";
 
 /// Runs `COMMAND…` as in a pod whose kubelet mounted what is in DIR: `DIR COMMAND…`.
 const AS_IN_A_POD: &str = r#"
@@ -22,6 +27,27 @@ fn inside_a_cluster_its_service_account_is_who_asks() {
     lab.kubectl(
         "create rolebinding sees -n robots --clusterrole=view --serviceaccount=robots:robot",
     );
+    lab.kubectl("create configmap there -n robots");
+    lab.kubectl("label configmap there -n robots of=test");
+    // The API server learns of a RoleBinding by a watch of its own.
+    let begun = Instant::now();
+    while !lab
+        .exec(&[
+            "kubectl",
+            "auth",
+            "can-i",
+            "list",
+            "configmaps",
+            "-n",
+            "robots",
+            "--as",
+            ROBOT,
+        ])
+        .status
+        .success()
+    {
+        assert!(begun.elapsed() < Duration::from_secs(30), "no rights yet");
+    }
     let mounted = tempfile::tempdir().unwrap();
     let put = |name: &str, content: &[u8]| {
         std::fs::write(mounted.path().join(name), content).unwrap();
@@ -60,7 +86,8 @@ fn inside_a_cluster_its_service_account_is_who_asks() {
 
     assert_eq!(eval("cluster::context()").1, "in-cluster");
     assert_eq!(eval("cluster::server()").1, "https://10.96.0.1");
-    let seen = eval(r#"cluster::list("configmaps", #{ namespace: "robots" }).len()"#);
+    let seen =
+        eval(r#"cluster::list("configmaps", #{ namespace: "robots", labels: "of=test" }).len()"#);
     assert_eq!((seen.0, seen.1.as_str()), (Some(0), "1"), "{}", seen.2);
     assert_eq!(
         eval(r#"cluster::can("delete", "configmaps", "robots")"#).1,
