@@ -90,7 +90,7 @@ def summed(run):
         kind, why = judge(failure, by_servers)
         pairs[failure["from"], failure["to"], failure["connections"]][kind] += 1
         reasons[kind, why] += 1
-        listed.append({"at": failure["at"], "from": failure["from"], "to": failure["to"], "kind": kind, "why": why})
+        listed.append({"kind": kind, "why": why, **{key: failure[key] for key in ("at", "age", "from", "to")}})
     listed.sort(key=lambda failure: failure["at"])
     total = {outcome: sum(pair[outcome] for pair in pairs.values()) for outcome in ("ok", "trust", "other")}
     return {
@@ -119,7 +119,7 @@ def main():
         print("  {count} x {kind}: {why}".format(**reason))
     for failure in total["failures"]:
         when = time.strftime("%H:%M:%S", time.localtime(failure["at"]))
-        print("  {when} {kind}, {from} -> {to}: {why}".format(when=when, **failure))
+        print("  {when} {kind}, {from} (running for {age:.1f} s) -> {to}: {why}".format(when=when, **failure))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ type failure struct {
 	To          string  `json:"to"`
 	Connections string  `json:"connections"`
 	At          float64 `json:"at"`
+	// Age is how many seconds this process had been running.
+	Age float64 `json:"age"`
 	// Address is where this pod's Envoy connected from, if it did: the server's Envoy logs it too.
 	Address string `json:"address,omitempty"`
 	// Why is what this pod's Envoy said, or Go where no Envoy answered.
@@ -170,7 +172,9 @@ func (f *flow) ask(ctx context.Context, rate float64) {
 		} else {
 			f.Failed++
 			failed.From, failed.To, failed.Connections = self, f.To, f.Connections
-			failed.At = float64(time.Now().UnixMilli()) / 1000
+			now := time.Now()
+			failed.At = float64(now.UnixMilli()) / 1000
+			failed.Age = time.Duration(now.UnixNano() - started).Seconds()
 			say("FAILED", failed)
 		}
 		countsMu.Unlock()
