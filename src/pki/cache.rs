@@ -78,7 +78,8 @@ impl CertCache {
         read
     }
 
-    fn cert(&self, der: Vec<u8>) -> Result<Cert, CertError> {
+    /// One certificate.
+    pub fn cert(&self, der: Vec<u8>) -> Result<Cert, CertError> {
         let key = Fingerprint::of(&der);
         if let Some(found) = self.kept().certs.get(&key) {
             return found.clone();

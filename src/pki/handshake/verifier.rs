@@ -15,12 +15,14 @@ use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::Refusal;
-use crate::pki::{Bundle, Cert, CertError, SanRules, Usage, path, when};
+use crate::pki::{Bundle, Cert, CertCache, CertError, SanRules, Usage, path, when};
 
 /// A bundle, and what webpki needs of it, prepared once.
 pub(super) struct Anchors {
     bundle: Bundle,
     anchors: Vec<TrustAnchor<'static>>,
+    /// What peers presented: the same few, again and again.
+    presented: CertCache,
 }
 
 impl Anchors {
@@ -36,6 +38,7 @@ impl Anchors {
         Anchors {
             bundle: bundle.clone(),
             anchors,
+            presented: CertCache::default(),
         }
     }
 
@@ -110,7 +113,7 @@ impl PeerVerifier {
             detail,
         };
         let entity = EndEntityCert::try_from(leaf).map_err(|error| other(error.to_string()))?;
-        let read = |der: &CertificateDer<'_>| Cert::from_der(der.as_ref());
+        let read = |der: &CertificateDer<'_>| self.anchors.presented.cert(der.to_vec());
         let presented: Result<Vec<Cert>, CertError> =
             std::iter::once(leaf).chain(chain).map(read).collect();
         let presented = presented.map_err(|error| other(error.to_string()))?;

@@ -109,11 +109,15 @@ impl Envoy<'_> {
                 _ => {}
             }
         }
-        let mut sections = sections::all(self);
-        if let Some(mask) = mask {
+        let wanted = |field: &str| {
+            mask.as_ref()
+                .is_none_or(|mask| mask.iter().any(|m| m == field))
+        };
+        let mut sections = sections::with(self, wanted);
+        if mask.is_some() {
             for section in &mut sections {
                 if let Some(fields) = section.as_object_mut() {
-                    fields.retain(|key, _| key == "@type" || mask.iter().any(|m| m == key));
+                    fields.retain(|key, _| key == "@type" || wanted(key));
                 }
             }
             sections.retain(|section| section.as_object().is_some_and(|fields| fields.len() > 1));

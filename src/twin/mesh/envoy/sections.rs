@@ -5,16 +5,37 @@ use serde_json::{Value, json};
 use super::{Cluster, Envoy, Held, Pushed, ServiceKey, base64, listeners, stamp};
 use crate::twin::mesh::config::meta;
 
-/// Bootstrap, clusters, listeners, scoped routes, routes, secrets.
-pub(super) fn all(envoy: &Envoy<'_>) -> Vec<Value> {
-    vec![
-        bootstrap(envoy),
-        clusters(envoy),
-        listeners::section(envoy),
-        json!({"@type": "type.googleapis.com/envoy.admin.v3.ScopedRoutesConfigDump"}),
-        json!({"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump"}),
-        secrets(envoy),
-    ]
+/// Bootstrap, clusters, listeners, scoped routes, routes, secrets: those with a field that is `wanted`, with
+/// all of theirs. What nobody wants is not made: clusters grow with the mesh.
+pub(super) fn with(envoy: &Envoy<'_>, wanted: impl Fn(&str) -> bool) -> Vec<Value> {
+    type Make = fn(&Envoy<'_>) -> Value;
+    let all: [(&[&str], Make); 6] = [
+        (&["bootstrap", "last_updated"], bootstrap),
+        (
+            &["version_info", "static_clusters", "dynamic_active_clusters"],
+            clusters,
+        ),
+        (
+            &["version_info", "static_listeners", "dynamic_listeners"],
+            listeners::section,
+        ),
+        (
+            &[],
+            |_| json!({"@type": "type.googleapis.com/envoy.admin.v3.ScopedRoutesConfigDump"}),
+        ),
+        (
+            &[],
+            |_| json!({"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump"}),
+        ),
+        (
+            &["dynamic_active_secrets", "dynamic_warming_secrets"],
+            secrets,
+        ),
+    ];
+    let made = all
+        .into_iter()
+        .filter(|(fields, _)| fields.is_empty() || fields.iter().any(|f| wanted(f)));
+    made.map(|(_, make)| make(envoy)).collect()
 }
 
 /// The TLS settings that inbound and outbound share: secret `default`, secret `ROOTCA` and the names
