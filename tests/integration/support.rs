@@ -9,7 +9,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +17,8 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// No command may take longer.
+/// No command may say nothing for longer. How long it takes in all depends on what else the machine does; one
+/// that hangs is silent.
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// A command to be run.
@@ -96,7 +97,7 @@ impl Program {
         self
     }
 
-    /// How long it may take.
+    /// How long it may say nothing.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -116,10 +117,12 @@ impl Program {
             stdin.write_all(text.as_bytes()).ok();
         }
         drop(stdin);
-        let stdout = lines(child.stdout.take().unwrap());
-        let stderr = lines(child.stderr.take().unwrap());
+        let heard = Arc::new(Mutex::new(Instant::now()));
+        let stdout = lines(child.stdout.take().unwrap(), Arc::clone(&heard));
+        let stderr = lines(child.stderr.take().unwrap(), Arc::clone(&heard));
         Running {
             child,
+            heard,
             stdout,
             stderr,
             dir: self.dir,
@@ -132,17 +135,16 @@ impl Program {
         let limit = self.limit;
         let shown = format!("{:?}", self.args);
         let mut running = self.start();
-        let deadline = started + limit;
         let status = loop {
             if let Some(status) = running.child.try_wait().unwrap() {
                 break status;
             }
-            if Instant::now() > deadline {
+            if running.silent_for() > limit {
                 running.child.kill().unwrap();
                 running.child.wait().unwrap();
                 let (stdout, stderr) = (running.rest_of_stdout(), running.rest_of_stderr());
                 panic!(
-                    "{shown} took longer than {limit:?}\n--- stdout\n{stdout}--- stderr\n{stderr}"
+                    "{shown} said nothing for {limit:?}\n--- stdout\n{stdout}--- stderr\n{stderr}"
                 );
             }
             thread::sleep(Duration::from_millis(5));
@@ -280,6 +282,8 @@ impl Ran {
 /// A program that goes on; it is killed when this is dropped.
 pub struct Running {
     child: Child,
+    /// When it wrote a line last.
+    heard: Arc<Mutex<Instant>>,
     stdout: mpsc::Receiver<String>,
     stderr: mpsc::Receiver<String>,
     dir: TempDir,
@@ -335,7 +339,8 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(started.elapsed() < LIMIT, "it does not end");
+            let silent = self.silent_for().min(started.elapsed());
+            assert!(silent < LIMIT, "it does not end");
             thread::sleep(Duration::from_millis(5));
         };
         let (stdout, stderr) = (self.rest_of_stdout(), self.rest_of_stderr());
@@ -347,6 +352,10 @@ impl Running {
             elapsed: started.elapsed(),
             dir,
         }
+    }
+
+    fn silent_for(&self) -> Duration {
+        self.heard.lock().unwrap().elapsed()
     }
 
     fn rest_of_stdout(&mut self) -> String {
@@ -445,7 +454,7 @@ pub fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").ok();
 }
 
-fn lines(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+fn lines(stream: impl Read + Send + 'static, heard: Arc<Mutex<Instant>>) -> mpsc::Receiver<String> {
     let (tx, rx) = mpsc::channel();
     thread::spawn(move || {
         let mut stream = BufReader::new(stream);
@@ -453,6 +462,7 @@ fn lines(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
         while stream.read_until(b'\n', &mut bytes).is_ok_and(|n| n > 0) {
             let line = String::from_utf8_lossy(&bytes).into_owned();
             bytes.clear();
+            *heard.lock().unwrap() = Instant::now();
             if tx.send(line).is_err() {
                 return;
             }
