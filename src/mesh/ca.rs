@@ -43,7 +43,11 @@ pub async fn find(cluster: &Cluster, given: &[NamedCa]) -> Result<Vec<NamedCa>, 
 
 /// The root with which the running control plane signs.
 pub async fn running_root(cluster: &Cluster) -> Result<Bundle, MeshError> {
-    let secret = secret_root(cluster).await?;
+    let secret = match secret_root(cluster).await {
+        // Who only looks need not be able to read secrets: the ConfigMap says the same in public.
+        Err(MeshError::Cluster(ClusterError::Forbidden(_))) => None,
+        secret => secret?,
+    };
     let published = published_root(cluster).await?;
     match (secret, published) {
         (Some((place, from_secret)), Some(from_map)) => {
@@ -75,18 +79,17 @@ pub async fn running_root(cluster: &Cluster) -> Result<Bundle, MeshError> {
 }
 
 /// The root in the CA secret that istiod would load now: `cacerts` when complete, else
-/// `istio-ca-secret`. None when there is none, or when it may not be read.
+/// `istio-ca-secret`. None when there is none.
+///
+/// # Errors
+/// [`ClusterError::Forbidden`] when a secret may not be read: then it is not known which one there is.
 pub async fn secret_root(cluster: &Cluster) -> Result<Option<(String, Bundle)>, MeshError> {
     let kind = cluster.kind("secrets").await?;
     for (name, keys) in [
         (names::CACERTS, ["root-cert.pem", "ca.crt"].as_slice()),
         (names::CA_SECRET, ["ca-cert.pem"].as_slice()),
     ] {
-        let secret = match cluster.get(&kind, Some(names::ISTIO_SYSTEM), name).await {
-            Ok(secret) => secret,
-            Err(ClusterError::Forbidden(_)) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
+        let secret = cluster.get(&kind, Some(names::ISTIO_SYSTEM), name).await?;
         let Some(secret) = secret else { continue };
         for key in keys {
             if let Some(text) = secret_text(&secret, key) {

@@ -283,6 +283,43 @@ fn main(p) {
     assert_eq!(ran.finished()["failure"]["code"], "RS103");
 }
 
+/// Who may write the CA's secrets and not read them cannot know which root istiod will find.
+#[test]
+fn a_ca_secret_is_not_written_where_none_may_be_read() {
+    let script = r#"
+//! Plug in another CA, from next to nothing, and restart istiod.
+//! mutates: true
+fn main(p) {
+    let attempts = [
+        || cluster::create(#{ apiVersion: "v1", kind: "Secret", metadata: #{ name: "cacerts", namespace: "istio-system" },
+            stringData: #{ "ca-cert.pem": "a", "ca-key.pem": "b", "root-cert.pem": "c", "cert-chain.pem": "d" } }),
+        || workload::restart("Deployment", "istio-system", "istiod"),
+    ];
+    for attempt in attempts {
+        try { attempt.call(); throw "it was done"; } catch (e) { print(`${e.code} ${e.evidence}`); }
+    }
+}
+"#;
+    let mesh = format!(
+        "{MESH}faults:\n  api: [{{verb: get, resource: secrets, namespace: istio-system, times: 100000, \
+         effect: {{status: {{code: 403, message: 'secrets \"cacerts\" is forbidden: User \"jane\" cannot get resource \"secrets\" in API group \"\" in the namespace \"istio-system\"'}}}}}}]\n"
+    );
+    let ran = on_mesh("plug-in.rhai", script, &mesh).run().code(0);
+    for code in ["RS201", "RS203"] {
+        let events = ran.events();
+        let gate = events
+            .iter()
+            .find(|e| e["event"] == "gate" && e["code"] == code);
+        let gate = gate.unwrap_or_else(|| panic!("no {code} in {}", ran.stdout));
+        assert_eq!(gate["verdict"], "refused");
+        let evidence = gate["evidence"].to_string();
+        assert!(
+            evidence.contains("is not known") && evidence.contains("may not get"),
+            "{evidence}"
+        );
+    }
+}
+
 /// (f) An istiod that is Ready and cannot inject: a dry run shows it before a namespace points to it.
 #[test]
 fn an_istiod_without_its_ca_server_is_refused_before_anything_is_moved() {

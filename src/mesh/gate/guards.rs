@@ -9,7 +9,7 @@ use super::{
     CA_SECRET, Finding, HANDSHAKES, INJECTION, ISTIOD_REMOVAL, ISTIOD_RESTART, NEW_ROOT, View,
     judged,
 };
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterError};
 use crate::mesh::effect::Effect;
 use crate::mesh::forecast::{self, Moved};
 use crate::mesh::matrix::{Matrix, signer_name};
@@ -180,7 +180,15 @@ async fn ca_secret(
     after: Option<&Value>,
 ) -> Result<Vec<Finding>, MeshError> {
     let mut findings: Vec<Finding> = judged(&view.survey, false).into_iter().collect();
-    let held = ca::secret_root(cluster).await?;
+    let held = match ca::secret_root(cluster).await {
+        Err(MeshError::Cluster(why @ ClusterError::Forbidden(_))) => {
+            findings.push(unreadable(&format!(
+                "which root secret {name} may hold is not known: {why}"
+            )));
+            return Ok(findings);
+        }
+        held => held?,
+    };
     if let Some(after) = after {
         let wrong = match &held {
             Some(_) if lacking(name, after).is_some() => lacking(name, after),
@@ -240,6 +248,15 @@ async fn ca_secret(
         ));
     }
     Ok(findings)
+}
+
+/// What cannot be read cannot be shown to be safe.
+fn unreadable(evidence: &str) -> Finding {
+    Finding::new(
+        CA_SECRET,
+        vec![evidence.to_owned()],
+        "allow `get` on secrets in istio-system, then run this again",
+    )
 }
 
 /// Namespace istio-system goes, with every istiod and the CA secrets.
@@ -359,10 +376,13 @@ async fn istiod_restart(
     if !revision.ca_server {
         return Ok(Vec::new());
     }
-    let will_load = ca::secret_root(cluster).await?;
+    let will_load = match ca::secret_root(cluster).await {
+        Err(MeshError::Cluster(why @ ClusterError::Forbidden(_))) => Err(why),
+        will_load => Ok(will_load?),
+    };
     let change = match (&will_load, &revision.root) {
-        (Some((_, roots)), Ok(now)) if shares_key(roots, now) => return Ok(Vec::new()),
-        (Some((secret, roots)), Ok(now)) => {
+        (Ok(Some((_, roots))), Ok(now)) if shares_key(roots, now) => return Ok(Vec::new()),
+        (Ok(Some((secret, roots))), Ok(now)) => {
             format!(
                 "secret {secret} holds {}, {} signs with {}",
                 show(roots),
@@ -370,10 +390,14 @@ async fn istiod_restart(
                 show(now)
             )
         }
-        (None, Ok(now)) => format!(
+        (Ok(None), Ok(now)) => format!(
             "there is no CA secret: {} would make a new root in place of {}",
             revision.istiod(),
             show(now)
+        ),
+        (Err(why), Ok(_)) => format!(
+            "which CA secret {} would load is not known: {why}",
+            revision.istiod()
         ),
         (_, Err(reason)) => format!(
             "the root that {} has now is not known: {reason}",
@@ -387,7 +411,7 @@ async fn istiod_restart(
     Ok(vec![Finding::new(
         ISTIOD_RESTART,
         std::iter::once(change).chain(users).collect(),
-        "put the CA secret back, or finish phase 2 first",
+        "see that istiod loads the CA that it has now (put its secret back, or allow `get` on it), or finish phase 2 first",
     )])
 }
 
