@@ -8,6 +8,7 @@ mod gates;
 mod rehearsal;
 mod removals;
 mod stopping;
+mod waves;
 
 use std::sync::Arc;
 

@@ -23,6 +23,18 @@ gateways:
   - {name: istio-ingressgateway}
 ";
 
+const STAYING: &str = "
+title: a small mesh with pods that stay until somebody deletes them
+speed: 100
+fleet_id: twin-project
+namespaces:
+  shop:
+    injection: enabled
+    workloads:
+      - {name: db, kind: StatefulSet, replicas: 2, update_strategy: OnDelete}
+      - {name: web, kind: Deployment, replicas: 2}
+";
+
 /// A twin in another process, and a directory with `asmcli` for the commands against it.
 struct Mesh {
     twin: ServedTwin,
@@ -30,9 +42,9 @@ struct Mesh {
 }
 
 impl Mesh {
-    fn start() -> Self {
+    fn start(mesh: &str) -> Self {
         let scenario = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
-        std::fs::write(scenario.path(), MESH).unwrap();
+        std::fs::write(scenario.path(), mesh).unwrap();
         let twin = ServedTwin::start(scenario.path().to_str().unwrap());
         let bin = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_rootshift"), bin.path().join("asmcli"))
@@ -114,7 +126,7 @@ fn sent(ran: &Ran) -> Vec<String> {
 
 #[test]
 fn a_second_run_changes_nothing_and_a_run_killed_after_any_step_is_finished_by_the_next() {
-    let mesh = Mesh::start();
+    let mesh = Mesh::start(MESH);
     let work = tempfile::tempdir().unwrap();
     let first = mesh.command(work.path()).run().code(0);
     assert!(!sent(&first).is_empty());
@@ -132,7 +144,7 @@ fn a_second_run_changes_nothing_and_a_run_killed_after_any_step_is_finished_by_t
     drop(mesh);
 
     // The same migration, killed after each of its steps, and each time gone on with.
-    let mesh = Mesh::start();
+    let mesh = Mesh::start(MESH);
     let mut killed: BTreeSet<(String, String)> = BTreeSet::new();
     loop {
         let mut running = mesh.command(work.path()).start();
@@ -166,4 +178,39 @@ fn a_second_run_changes_nothing_and_a_run_killed_after_any_step_is_finished_by_t
     );
     assert_eq!(mesh.state(), wanted);
     assert_eq!(mesh.failed_handshakes(), 0);
+}
+
+#[test]
+fn a_run_stopped_between_two_evictions_is_finished_by_the_next() {
+    let mesh = Mesh::start(STAYING);
+    let work = tempfile::tempdir().unwrap();
+    let command = || mesh.command(work.path()).args("--set through=distribute");
+    let mut running = command().start();
+    loop {
+        let line = running.line();
+        let event: Value = serde_json::from_str(&line).unwrap();
+        if event["kind"] == "pod" && event["phase"] == "sent" {
+            assert_eq!(event["summary"], "pod/db-1 evicted");
+            break;
+        }
+    }
+    running.signal("INT");
+    let stopped = running.end().code(130);
+    assert_eq!(sent(&stopped), Vec::<String>::new(), "nothing more");
+    let finished = stopped.finished();
+    let evidence = finished["failure"]["evidence"].to_string();
+    assert!(
+        evidence.contains("failed: statefulset.apps/shop/db"),
+        "{finished}"
+    );
+
+    let next = command().run().code(0);
+    assert_eq!(next.finished()["outcome"], "done");
+    assert!(sent(&next).contains(&"\"pod/db-0 evicted\"".to_owned()));
+    assert_eq!(mesh.failed_handshakes(), 0);
+    let moved = mesh.state();
+    let moved = moved
+        .iter()
+        .filter(|l| l.starts_with("StatefulSet shop/db"));
+    assert!(moved.clone().count() == 2 && moved.clone().all(|l| l.contains("distribute-root")));
 }

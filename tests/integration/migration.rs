@@ -127,3 +127,108 @@ fn native_sidecars_are_migrated_too() {
         (Some("done"), Some(0))
     );
 }
+
+/// What the stock script did to pods and workloads of applications, as kubectl says it, in its order.
+fn moves(ran: &Ran) -> Vec<String> {
+    let events = ran.events();
+    let sent = events.iter().filter(|e| {
+        e["event"] == "mutation"
+            && e["phase"] == "sent"
+            && e["namespace"] == "shop"
+            && [
+                "daemonset.apps",
+                "deployment.apps",
+                "pod",
+                "statefulset.apps",
+            ]
+            .iter()
+            .any(|kind| e["kind"] == *kind)
+    });
+    sent.map(|e| e["summary"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn pods_that_only_an_eviction_replaces_are_moved_one_after_the_other() {
+    const MESH: &str = "
+title: a mesh with pods that stay until somebody deletes them
+speed: 100
+fleet_id: twin-project
+namespaces:
+  shop:
+    injection: enabled
+    workloads:
+      - {name: db, kind: StatefulSet, replicas: 2, update_strategy: OnDelete}
+      - {name: web, kind: Deployment, replicas: 2}
+objects:
+  - {apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: db, namespace: shop},
+     spec: {maxUnavailable: 1, selector: {matchLabels: {app: db}}}}
+gateways:
+  - {name: istio-ingressgateway}
+params: {through: sign, fleet_id: twin-project}
+";
+    let ran = rootshift("run citadel-to-meshca --twin=mesh.yaml -o jsonl")
+        .file("mesh.yaml", MESH)
+        .run()
+        .code(0);
+    let finished = ran.finished();
+    assert_eq!(finished["outcome"], "done");
+    assert_eq!(finished["handshakes"]["failed"], 0, "{finished}");
+    assert_every_pair_was_probed(&ran);
+    let once = [
+        "deployment.apps/web restarted",
+        "statefulset.apps/db restarted",
+        "pod/db-1 evicted",
+        "pod/db-0 evicted",
+    ];
+    assert_eq!(moves(&ran), [once, once].concat(), "once for each phase");
+    let signers: Vec<&String> = finished["summary"]["signed_by"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .collect();
+    assert_eq!(signers, ["MESHCA"], "{finished}");
+}
+
+#[test]
+fn a_budget_that_allows_nothing_stops_the_move_before_its_workload_is_touched() {
+    const MESH: &str = "
+title: a mesh with pods that none may be missing of
+speed: 100
+fleet_id: twin-project
+namespaces:
+  shop:
+    injection: enabled
+    workloads:
+      - {name: cart, kind: StatefulSet, replicas: 2}
+      - {name: web, kind: Deployment, replicas: 2}
+objects:
+  - {apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: all-of-them, namespace: shop},
+     spec: {maxUnavailable: 0, selector: {matchLabels: {app: cart}}}}
+params: {through: sign, fleet_id: twin-project}
+";
+    let ran = rootshift("run citadel-to-meshca --twin=mesh.yaml -o jsonl")
+        .file("mesh.yaml", MESH)
+        .run()
+        .code(4);
+    let finished = ran.finished();
+    assert_eq!(finished["outcome"], "failed");
+    assert_eq!(finished["handshakes"]["failed"], 0, "{finished}");
+    let failure = &finished["failure"];
+    let message = failure["message"].as_str().unwrap();
+    assert!(
+        message.contains(
+            "`poddisruptionbudget.policy/shop/all-of-them` allows 0 even when all 2 pods are healthy"
+        ),
+        "{failure}"
+    );
+    assert_eq!(failure["resource"], "statefulset.apps/shop/cart");
+    assert_eq!(
+        failure["evidence"],
+        serde_json::json!([
+            "restarted: deployment.apps/shop/web",
+            "failed: statefulset.apps/shop/cart"
+        ])
+    );
+    assert_eq!(moves(&ran), ["deployment.apps/web restarted"]);
+}

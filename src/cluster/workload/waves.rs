@@ -384,7 +384,8 @@ impl Cluster {
 
     /// What is to be done next to make the pods of a workload with the strategy `OnDelete` new, one
     /// after the other: an old pod is named only while all others are there and ready. Old pods that are
-    /// not ready come first, then those with the highest ordinal.
+    /// not ready come first, then those with the highest ordinal. After a restart that was only rehearsed
+    /// all pods are old.
     ///
     /// # Errors
     /// It is gone, or its pods or revisions cannot be read.
@@ -404,6 +405,8 @@ impl Cluster {
             return Ok(Next::Wait("its new template to be observed".to_owned()));
         }
         let hash = match workload.kind() {
+            // The server kept no new template; no pod has this revision.
+            _ if self.is_rehearsed(kind, Some(namespace), name) => "rehearsed".to_owned(),
             "StatefulSet" => workload.text("/status/updateRevision").to_owned(),
             _ => self.newest_hash(workload).await?,
         };

@@ -407,7 +407,10 @@ impl Waves<'_> {
             Ok(()) => self.restarted.push(member.key()),
             Err(error) => {
                 self.failed.push((member.key(), kit::failure_of(&error)));
-                self.stuck.push(member);
+                // A rehearsal takes no pod away.
+                if !self.cluster.is_dry_run() {
+                    self.stuck.push(member);
+                }
             }
         }
     }
