@@ -13,6 +13,7 @@ use kube::client::Body;
 use serde_json::Value;
 
 use super::connect::PluginError;
+use super::diff::REDACTED;
 use super::error::{Forbidden, NOT_DONE, Owner, Subject};
 use super::{Cluster, ClusterError};
 
@@ -281,7 +282,7 @@ impl Cluster {
     fn status_error(&self, call: &Call, status: StatusAnswer) -> ClusterError {
         let operation = call.operation;
         let subject = call.subject.clone();
-        let message = status.message.clone();
+        let message = sparing(&status.message, subject.resource() == "secret");
         match (status.code, status.reason.as_str()) {
             (401, _) => ClusterError::Unauthorized {
                 context: self.shared.context.clone(),
@@ -508,9 +509,59 @@ fn rbac(message: &str, status: &StatusAnswer) -> Option<Forbidden> {
     })
 }
 
+/// A server's message without the whole objects that it quotes (`Invalid value: "{…"`): of a Secret nothing, of
+/// others the beginning.
+fn sparing(message: &str, secret: bool) -> String {
+    const QUOTED: &str = "Invalid value: \"";
+    const SHOWN: usize = 120;
+    let mut rest = message;
+    let mut said = String::new();
+    while let Some(at) = rest.find(QUOTED) {
+        let (before, quoted) = rest.split_at(at + QUOTED.len());
+        said.push_str(before);
+        let mut escaped = false;
+        let end = quoted.find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        let (value, after) = quoted.split_at(end.unwrap_or(quoted.len()));
+        if secret {
+            said.push_str(REDACTED);
+        } else if let Some((cut, _)) = value.char_indices().nth(SHOWN) {
+            said.push_str(&value[..cut]);
+            said.push('…');
+        } else {
+            said.push_str(value);
+        }
+        rest = after;
+    }
+    said + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_message_quotes_of_a_secret_is_not_said_and_of_others_the_beginning() {
+        let of = |value: &str| {
+            format!("Secret \"s\" is invalid: Invalid value: \"{value}\": unmarshal error")
+        };
+        let quoted = of(r#"{\"data\":{\"pw\":\"aHVudGVyMg==\"},\"kind\":\"Secret\"}"#);
+        assert_eq!(sparing(&quoted, true), of(REDACTED));
+        assert_eq!(sparing(&quoted, false), quoted, "short");
+        let long = sparing(&of(&"x".repeat(5000)), false);
+        assert!(
+            long.len() < 300 && long.ends_with("…\": unmarshal error"),
+            "{long}"
+        );
+        assert_eq!(
+            sparing("Invalid value: \"cut", true),
+            format!("Invalid value: \"{REDACTED}")
+        );
+        assert_eq!(sparing("nothing quoted", true), "nothing quoted");
+    }
 
     fn answer(body: &str) -> StatusAnswer {
         status_answer(403, body.as_bytes(), None)

@@ -8,7 +8,8 @@ use similar::TextDiff;
 
 use super::{Kind, Object};
 
-const REDACTED: &str = "‹redacted›";
+/// In place of what a Secret holds.
+pub(super) const REDACTED: &str = "‹redacted›";
 
 /// An object without what the server keeps for itself: two objects that are equal like this differ
 /// in nothing that anybody asked for.

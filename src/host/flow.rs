@@ -164,8 +164,8 @@ mod words {
         super::again(&ctx, &options, &f)
     }
 
-    /// Calls a closure every second until it gives something else than `false` or `()`, for a minute
-    /// at most, and gives that.
+    /// Calls a closure every second until it gives something, for a minute at most, and gives that. Nothing is
+    /// `false`, `()`, and what is empty: an array (of objects that are not there yet), a map, a text.
     ///
     /// - `what`: what is waited for, for messages.
     /// - `f`: takes nothing.
@@ -174,6 +174,9 @@ mod words {
     ///
     /// ```rhai
     /// assert(wait_until("the answer", || 42) == 42, "at once");
+    /// let looks = 0;
+    /// let found = wait_until("a name", || { looks += 1; if looks == 1 { [] } else { ["web"] } });
+    /// assert(found == ["web"] && looks == 2, found);
     /// ```
     #[rhai_fn(name = "wait_until", return_raw)]
     pub fn wait_until(ctx: NativeCallContext, what: ImmutableString, f: FnPtr) -> Reply<Dynamic> {
@@ -354,6 +357,19 @@ fn is_worth_another_try(error: &EvalAltResult) -> bool {
     }
 }
 
+/// What is waited on: no answer yet.
+fn is_nothing(value: &Dynamic) -> bool {
+    value.is_unit()
+        || matches!(value.as_bool(), Ok(false))
+        || value
+            .read_lock::<Array>()
+            .is_some_and(|array| array.is_empty())
+        || value.read_lock::<Map>().is_some_and(|map| map.is_empty())
+        || value
+            .read_lock::<ImmutableString>()
+            .is_some_and(|text| text.is_empty())
+}
+
 fn until(ctx: &NativeCallContext, what: &str, options: &Wait, f: &FnPtr) -> Reply<Dynamic> {
     let world = World::of(ctx)?;
     let timeout = duration("`timeout`", &options.timeout.into())?;
@@ -361,7 +377,7 @@ fn until(ctx: &NativeCallContext, what: &str, options: &Wait, f: &FnPtr) -> Repl
     let begun = Instant::now();
     loop {
         let value: Dynamic = f.call_within_context(ctx, ())?;
-        if !value.is_unit() && !matches!(value.as_bool(), Ok(false)) {
+        if !is_nothing(&value) {
             return Ok(value);
         }
         let left = timeout.saturating_sub(begun.elapsed());

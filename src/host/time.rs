@@ -108,10 +108,16 @@ pub(super) fn text(time: Timestamp) -> String {
 /// # Errors
 /// `script` for what is not a number, negative, or beyond all reason; `what` names it.
 pub(super) fn duration(what: &str, seconds: &Dynamic) -> Reply<Duration> {
-    let number = kit::number(what, seconds)?;
-    Duration::try_from_secs_f64(number).map_err(|_| {
+    reasonable(what, kit::number(what, seconds)?)
+}
+
+/// Seconds, of which there may be a year's: no deadline is further away, and clocks cannot count to them all.
+pub(super) fn reasonable(what: &str, seconds: f64) -> Reply<Duration> {
+    const YEAR: f64 = 366.0 * 86_400.0;
+    let found = Duration::try_from_secs_f64(seconds).ok();
+    found.filter(|_| seconds <= YEAR).ok_or_else(|| {
         kit::fail(Failure::script(format!(
-            "{what} is a number of seconds, not {number}"
+            "{what} is a number of seconds, at most a year, not {seconds}"
         )))
     })
 }

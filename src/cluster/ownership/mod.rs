@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::call::{Call, Failure};
-use super::{Cluster, ClusterError, Kind, merge};
+use super::{Cluster, ClusterError, Kind, Object, Selector, merge};
 use fields::{changed_paths, leaves, owns, shown};
 use marks::{Mark, Tool, declared};
 
@@ -129,7 +129,39 @@ impl Cluster {
         change: &Value,
     ) -> Result<Vec<Revert>, ClusterError> {
         let object = self.with_managers(kind, namespace, name).await?;
-        Ok(reverts(&object, change))
+        let mut found = reverts(&object, change);
+        let replicas = ["spec", "replicas"].map(str::to_owned);
+        let scales = changed_paths(&object, change)
+            .iter()
+            .any(|path| path[..] == replicas);
+        if scales && !found.iter().any(|r| r.by == AUTOSCALER) {
+            let autoscaler = self.autoscaler_of(kind, namespace, name).await;
+            found.extend(autoscaler.map(|hpa| by_autoscaler(&hpa)));
+            found.sort_by_key(|revert| std::cmp::Reverse(revert.confidence));
+        }
+        Ok(found)
+    }
+
+    /// The HorizontalPodAutoscaler of an object. It leaves its mark in `managedFields` only once it has scaled.
+    async fn autoscaler_of(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Option<Object> {
+        // Where they cannot be read, what is known from the object has to do.
+        let autoscalers = self
+            .kind("horizontalpodautoscalers.autoscaling")
+            .await
+            .ok()?;
+        let all = self
+            .list(&autoscalers, namespace, &Selector::all())
+            .await
+            .ok()?;
+        all.into_iter().find(|hpa| {
+            hpa.text("/spec/scaleTargetRef/kind") == kind.kind()
+                && hpa.text("/spec/scaleTargetRef/name") == name
+        })
     }
 
     /// An object as the server has it, `managedFields` included.
@@ -242,6 +274,27 @@ fn owners(object: &Value) -> Vec<Owner> {
     found
 }
 
+/// Who scales, and when.
+const AUTOSCALER: &str = "HorizontalPodAutoscaler";
+const SCALES: &str = "within a minute, if its metrics ask for it";
+
+fn by_autoscaler(hpa: &Object) -> Revert {
+    let bounds = ["/spec/minReplicas", "/spec/maxReplicas"].map(|at| hpa.int(at).unwrap_or(1));
+    Revert {
+        by: AUTOSCALER.to_owned(),
+        confidence: Confidence::Likely,
+        source: Some(hpa.name().to_owned()),
+        fields: vec!["spec.replicas".to_owned()],
+        when: SCALES,
+        evidence: vec![format!(
+            "`{}` scales it between {} and {}",
+            hpa.name(),
+            bounds[0],
+            bounds[1]
+        )],
+    }
+}
+
 fn reverts(object: &Value, change: &Value) -> Vec<Revert> {
     let changed = changed_paths(object, change);
     if changed.is_empty() {
@@ -288,9 +341,7 @@ fn reverts(object: &Value, change: &Value) -> Vec<Revert> {
         let operation = text(entry, "operation");
         let evidence = format!("manager `{manager}` ({operation}) owns {}", own.join(", "));
         if scales {
-            let when = "within a minute, if its metrics ask for it";
-            let by = "HorizontalPodAutoscaler";
-            add(by, Confidence::Likely, None, own, when, evidence);
+            add(AUTOSCALER, Confidence::Likely, None, own, SCALES, evidence);
         } else if let Some(tool) = Tool::of_manager(manager) {
             let (sure, when) = tool.puts_back();
             add(tool.name(), sure, source_of(tool), own, when, evidence);

@@ -45,7 +45,7 @@ impl Cluster {
     /// What would go wrong in a restart of each Deployment, StatefulSet and DaemonSet of a namespace.
     ///
     /// # Errors
-    /// They cannot be read.
+    /// There is no such namespace; they cannot be read.
     pub async fn restart_findings_in(&self, namespace: &str) -> Result<Vec<Finding>, ClusterError> {
         let mut members = Vec::new();
         for name in ["deployments.apps", "statefulsets.apps", "daemonsets.apps"] {
@@ -56,8 +56,21 @@ impl Cluster {
                 object,
             }));
         }
+        if members.is_empty() {
+            self.namespace_exists(namespace).await?;
+        }
         let around = self.surroundings(namespace).await;
         Ok(members.iter().flat_map(|m| findings(m, &around)).collect())
+    }
+
+    /// Nothing in a namespace that is not there is not nothing: most likely its name is misspelt. Who may not read
+    /// namespaces cannot know.
+    pub(super) async fn namespace_exists(&self, name: &str) -> Result<(), ClusterError> {
+        let kind = self.kind("v1/Namespace").await?;
+        match self.get_existing(&kind, None, name).await {
+            Err(ClusterError::Forbidden(_)) => Ok(()),
+            found => found.map(drop),
+        }
     }
 
     async fn surroundings(&self, namespace: &str) -> Surroundings {

@@ -101,6 +101,9 @@ impl Cluster {
             let kind = self.kind(name).await?;
             known.extend(self.list(&kind, namespace, &Selector::all()).await?);
         }
+        if let (true, Some(namespace)) = (known.is_empty(), namespace) {
+            self.namespace_exists(namespace).await?;
+        }
         if !all {
             return Ok(known.iter().map(describe).collect());
         }

@@ -82,7 +82,13 @@ impl Member {
 
     /// Whether it was restarted at or after a time, by the annotation that a restart leaves.
     pub fn restarted_since(&self, since: Timestamp) -> bool {
-        restarted_at(&self.object).is_some_and(|at| at >= since)
+        self.restarted_at().is_some_and(|at| at >= since)
+    }
+
+    /// When it was restarted last, by the annotation of its pod template.
+    pub fn restarted_at(&self) -> Option<Timestamp> {
+        let annotations = self.object.at("/spec/template/metadata/annotations")?;
+        annotations.get(RESTARTED_AT)?.as_str()?.parse().ok()
     }
 
     /// How many pods it wants.
@@ -285,16 +291,6 @@ fn pods(count: i64) -> String {
     } else {
         format!("{count} pods")
     }
-}
-
-/// When a workload was restarted last, by the annotation of its pod template.
-fn restarted_at(object: &Object) -> Option<Timestamp> {
-    object
-        .at("/spec/template/metadata/annotations")?
-        .get(RESTARTED_AT)?
-        .as_str()?
-        .parse()
-        .ok()
 }
 
 /// The change that a restart is, as a merge patch: for telling who would put it back.

@@ -54,12 +54,28 @@ pub(super) fn get(
 }
 
 /// Which objects of a kind.
-#[derive(Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Which {
     pub(super) namespace: Option<String>,
     pub(super) labels: Option<String>,
     pub(super) fields: Option<String>,
+}
+
+impl Which {
+    /// What selects just this one of them, as long as it is one of them.
+    pub(super) fn selector_of(&self, object: &Object) -> Selector {
+        let name = format!("metadata.name={}", object.name());
+        let fields = self
+            .fields
+            .iter()
+            .filter(|fields| !fields.trim().is_empty());
+        let fields: Vec<&str> = fields.map(String::as_str).chain([name.as_str()]).collect();
+        Selector {
+            labels: self.labels.clone(),
+            fields: Some(fields.join(",")),
+        }
+    }
 }
 
 /// The kind, and its objects that are meant.

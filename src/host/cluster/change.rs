@@ -349,6 +349,14 @@ pub(super) fn delete_all(ctx: &NativeCallContext, kind: &str, options: Map) -> R
         "grace",
     ];
     let (world, cluster) = place(ctx)?;
+    // Elsewhere `()` is as if it were not there. Here that would be more than was meant.
+    for key in ["namespace", "labels", "fields"] {
+        if options.get(key).is_some_and(Dynamic::is_unit) {
+            return wrong(format!(
+                "option `{key}` of `{WORD}` is `()`, which would choose more than was meant; leave it out for all"
+            ));
+        }
+    }
     let options: Deletion = kit::options(WORD, options, KNOWN)?;
     let given = |s: &Option<String>| s.as_deref().is_some_and(|s| !s.trim().is_empty());
     if !given(&options.labels) && !given(&options.fields) {
@@ -362,9 +370,15 @@ pub(super) fn delete_all(ctx: &NativeCallContext, kind: &str, options: Map) -> R
         labels: options.labels,
         fields: options.fields,
     };
-    let (kind, objects) = world.wait(matching(&cluster, kind, which))?;
+    let (kind, objects) = world.wait(matching(&cluster, kind, which.clone()))?;
     let mut results = Array::new();
     for object in objects {
+        // The ones before may have taken their time: who was taken out of the selection meanwhile stays.
+        let alone = which.selector_of(&object);
+        let now = world.wait(cluster.list(&kind, object.namespace(), &alone))?;
+        if !now.iter().any(|now| now.uid() == object.uid()) {
+            continue;
+        }
         let going = Going {
             kind: &kind,
             namespace: object.namespace(),

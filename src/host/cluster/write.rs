@@ -14,7 +14,8 @@ pub(super) fn add_to(module: &mut rhai::Module) {
 #[export_module]
 mod words {
     /// Creates an object, or sets the fields that it has, by server-side apply as field manager
-    /// `rootshift`; what it does not mention stays.
+    /// `rootshift`. What others set and it does not mention stays; what it was applied with before and is not
+    /// mentioned any more goes.
     ///
     /// kubectl: `kubectl apply --server-side -f FILE`
     ///

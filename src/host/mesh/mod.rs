@@ -9,13 +9,13 @@ mod secrets;
 mod shape;
 
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use rhai::plugin::{NativeCallContext, export_module};
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use serde::Deserialize;
 
+use super::time::reasonable;
 use super::world::World;
 use crate::cluster::{Cluster, Refusal};
 use crate::engine::kit::{self, Reply};
@@ -131,10 +131,10 @@ mod words {
         let world = World::of(&ctx)?;
         let mut options = SurveyOptions::default();
         if let Some(seconds) = given.read_timeout {
-            options.read.limits.total = super::seconds("read_timeout", seconds)?;
+            options.read.limits.total = reasonable("`read_timeout`", seconds)?;
         }
         if let Some(seconds) = given.settle {
-            options.settle = super::seconds("settle", seconds)?;
+            options.settle = reasonable("`settle`", seconds)?;
         }
         if let Some(concurrency) = given.concurrency {
             options.read.concurrency = concurrency.max(1);
@@ -556,14 +556,6 @@ mod words {
     pub fn accept_new_root(mesh: &mut Mesh, reason: &str) {
         mesh.world.gatekeeper().accept(gate::NEW_ROOT, reason);
     }
-}
-
-fn seconds(what: &str, value: f64) -> Reply<Duration> {
-    Duration::try_from_secs_f64(value).map_err(|_| {
-        kit::fail(Failure::script(format!(
-            "`{what}` is a number of seconds, not {value}"
-        )))
-    })
 }
 
 fn texts(what: &str, values: &Array) -> Reply<Vec<String>> {

@@ -72,7 +72,7 @@ mod words {
     ///
     /// - `namespace`: where.
     ///
-    /// Gives and throws as `list()`.
+    /// Gives and throws as `list()`; `cluster` also if there is no such namespace.
     ///
     /// ```rhai
     /// let names = workload::list("shop").map(|w| `${w.kind}/${w.name}`);
@@ -144,7 +144,7 @@ mod words {
     ///
     /// - `namespace`: where.
     ///
-    /// Gives and throws as `restart_findings(kind, namespace, name)`.
+    /// Gives and throws as `restart_findings(kind, namespace, name)`; `cluster` also if there is no such namespace.
     ///
     /// ```rhai
     /// let codes = workload::restart_findings("shop").map(|f| f.code);

@@ -10,6 +10,7 @@ use crate::cluster::Cluster;
 use crate::cluster::workload::{Bounds, Member, Share, next_wave};
 use crate::engine::Failure;
 use crate::engine::kit::{self, Reply};
+use jiff::{SignedDuration, Timestamp};
 #[allow(clippy::wildcard_imports)] // The macro expects all of it in scope.
 use rhai::plugin::*;
 use rhai::{Array, FnPtr, Map};
@@ -83,6 +84,7 @@ mod words {
 }
 
 const WORD: &str = "workload::restart_in_waves";
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 #[derive(Deserialize)]
 #[serde(default)]
@@ -124,10 +126,14 @@ fn restart_in_waves(ctx: &NativeCallContext, workloads: &Array, mut map: Map) ->
     let (world, cluster) = place(ctx)?;
     let on_wave = closure(map.remove("on_wave"))?;
     let options: Options = kit::options(WORD, map, KNOWN)?;
-    let since = match &options.since {
-        Some(text) => parse(WORD, text)?,
-        None => world.now(),
-    };
+    let now = world.now();
+    let since = options.since.as_ref().map(|text| parse(WORD, text));
+    let since = since.transpose()?.unwrap_or(now);
+    if since > now {
+        return Err(kit::fail(Failure::script(format!(
+            "option `since` of `{WORD}` is {since}, which is to come: nothing can have been restarted since"
+        ))));
+    }
     let bounds = Bounds {
         workloads: share("max_unavailable", &options.max_unavailable)?,
         pods: options
@@ -137,6 +143,7 @@ fn restart_in_waves(ctx: &NativeCallContext, workloads: &Array, mut map: Map) ->
             .transpose()?,
     };
     let mut all = members(&world, &cluster, workloads)?;
+    let since = past_all(&all, since, now, options.since.is_some());
     match options.order.as_str() {
         "given" => {}
         "name" => all.sort_by_key(Member::key),
@@ -172,6 +179,16 @@ fn restart_in_waves(ctx: &NativeCallContext, workloads: &Array, mut map: Map) ->
     };
     waves.run_all(ctx, on_wave.as_ref(), pause)?;
     Ok(waves.result())
+}
+
+/// From when on a restart is one that counts. One that is to come, by another clock or by hand, has not been, so
+/// that what has it is restarted all the same, with a later time. (kubectl's restarts have whole seconds.)
+fn past_all(all: &[Member], since: Timestamp, now: Timestamp, given: bool) -> Timestamp {
+    let known = if given { now + SECOND } else { now };
+    let to_come = all.iter().filter_map(Member::restarted_at);
+    let last = to_come.filter(|at| *at > known).max();
+    let next = last.and_then(|last| last.checked_add(SECOND).ok());
+    next.unwrap_or(since)
 }
 
 fn closure(value: Option<Dynamic>) -> Reply<Option<FnPtr>> {

@@ -1,11 +1,13 @@
 //! What takes a control plane, or pods, away without naming them: seen as what it does.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use rootshift::cluster::*;
 use rootshift::mesh::effect::{self, Effect};
 
 use super::*;
+use crate::words::{on_cluster, runtime};
 
 /// Keeps what each change does to the mesh, and refuses it.
 #[derive(Default)]
@@ -153,4 +155,44 @@ async fn a_replica_set_that_is_deleted_under_its_deployment_is_seen_as_its_pods(
         let effect = effect_of(&place, cluster.delete(&kind, Some("shop"), harmless, &how)).await;
         assert!(effect.is_none(), "{harmless}: {effect:?}");
     }
+}
+
+/// A deletion of many waits for each; who is taken out of the selection meanwhile stays.
+#[test]
+fn a_deletion_of_many_takes_only_those_that_match_when_their_turn_comes() {
+    let runtime = runtime();
+    let place = runtime.block_on(Place::new());
+    let cluster = place.cluster.clone();
+    runtime.block_on(async {
+        let mut first = map("a", "0");
+        first["metadata"]["finalizers"] = json!(["example.com/hold"]);
+        place.make(first).await;
+        place.make(map("b", "0")).await;
+        place.make(map("c", "0")).await;
+    });
+    let somebody = runtime.spawn(async move {
+        let (maps, shop) = (cluster.kind("cm").await.unwrap(), Some("shop"));
+        while !cluster
+            .get_existing(&maps, shop, "a")
+            .await
+            .unwrap()
+            .is_deleting()
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let other = json!({"metadata": {"labels": {"l": "1"}}});
+        cluster.patch(&maps, shop, "b", other).await.unwrap();
+        let free = json!({"metadata": {"finalizers": null}});
+        cluster.patch(&maps, shop, "a", free).await.unwrap();
+    });
+    let code = r#"
+        let done = cluster::delete_all("cm", #{ namespace: "shop", labels: "l=0" });
+        #{ deleted: done.len(), left: cluster::names("cm", #{ namespace: "shop" }) }
+    "#;
+    let told = on_cluster(&runtime, &place.cluster, &[], code, Duration::from_secs(60));
+    let told = told.unwrap_or_else(|e| panic!("{}", e.render(false)));
+    runtime.block_on(somebody).unwrap();
+    assert_eq!(told["deleted"], 2, "{told}");
+    let left = told["left"].to_string();
+    assert!(left.contains("\"b\"") && !left.contains("\"c\""), "{left}");
 }
