@@ -88,8 +88,23 @@ impl Cluster {
             let attributes = json!({"verb": wish.verb, "path": wish.on});
             let subject = Subject::new(wish.on.as_str(), None, None);
             (json!({ "nonResourceAttributes": attributes }), subject)
+        } else if wish.on == "*" {
+            if wish.verb != "*" {
+                known("verb", &wish.verb, &VERBS)?;
+            }
+            let attributes = json!({
+                "verb": wish.verb,
+                "resource": "*",
+                "group": "*",
+                "namespace": namespace.unwrap_or(""),
+                "name": name.unwrap_or(""),
+            });
+            let subject = Subject::new("everything", namespace, name);
+            (json!({ "resourceAttributes": attributes }), subject)
         } else {
-            known("verb", &wish.verb, &VERBS)?;
+            if wish.verb != "*" {
+                known("verb", &wish.verb, &VERBS)?;
+            }
             let (main, sub) = self.resource(&wish.on).await?;
             if let Some(ns) = namespace
                 && !main.is_namespaced()

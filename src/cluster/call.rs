@@ -137,7 +137,7 @@ impl StatusAnswer {
 /// Reads the body of an answer of success; an error says why it cannot.
 pub(super) type Parse<'a, T> = dyn FnMut(&[u8]) -> Result<T, String> + Send + 'a;
 
-fn json(body: &[u8]) -> Result<Value, String> {
+pub(super) fn json(body: &[u8]) -> Result<Value, String> {
     serde_json::from_slice(body).map_err(|e| format!("{} bytes that are no JSON: {e}", body.len()))
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::call::{Call, Failure};
+use super::call::{Call, Failure, json};
 use super::error::Subject;
 use super::{Cluster, ClusterError, Kind, Object};
 
@@ -111,7 +111,7 @@ impl Cluster {
         })
     }
 
-    /// What a path of the API server answers (`kubectl get --raw`), which must be JSON.
+    /// What a path of the API server answers (`kubectl get --raw`): JSON, or the text of what does not look like it.
     ///
     /// # Errors
     /// [`ClusterError::BadRequest`] for what is no path, [`ClusterError::NotFound`] if nothing is
@@ -124,7 +124,15 @@ impl Cluster {
         }
         let subject = Subject::new(path, None, None);
         let call = Call::get("get", subject, path.to_owned());
-        match self.try_read(&call).await {
+        let mut parse = |body: &[u8]| match std::str::from_utf8(body) {
+            Ok(text)
+                if !text.trim_start().starts_with(['{', '[', '"', '<']) && json(body).is_err() =>
+            {
+                Ok(Value::from(text))
+            }
+            _ => json(body),
+        };
+        match self.try_read_as(&call, &mut parse).await {
             Err(Failure::Status(s)) if s.code == 404 => Err(ClusterError::NotFound {
                 subject: call.subject,
             }),

@@ -43,15 +43,16 @@ mod words {
     ///
     /// kubectl: `kubectl auth can-i VERB KIND --all-namespaces`
     ///
-    /// - `verb`: `get`, `list`, `create`, `patch`, `delete`, …
+    /// - `verb`: `get`, `list`, `create`, `patch`, `delete`, …, or `*`, all of them.
     /// - `kind`: as kubectl takes it, with a subresource behind a slash (`pods/portforward`), or a path of
-    ///   the API server (`/metrics`).
+    ///   the API server (`/metrics`), or `*`, all kinds.
     ///
     /// Throws `script` for a verb, kind or subresource that does not exist, `cluster` if the server cannot
     /// be asked.
     ///
     /// ```rhai
     /// assert(cluster::can("list", "nodes"), "the twin's user is its administrator");
+    /// assert(cluster::can("*", "*"), "so that it may do anything");
     /// ```
     #[rhai_fn(name = "can", return_raw, volatile)]
     pub fn can(ctx: NativeCallContext, verb: &str, kind: &str) -> Reply<bool> {

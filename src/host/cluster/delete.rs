@@ -129,9 +129,11 @@ mod words {
         change::delete_all(&ctx, kind, options)
     }
 
-    /// Evicts a pod, if its disruption budgets allow it, and waits until it is gone.
+    /// Evicts a pod, if its disruption budgets allow it, and waits until it is gone. Budgets are all that stands
+    /// in the way: a pod without a controller is gone for good, and a DaemonSet makes another on the same node at
+    /// once (`kubectl drain` asks for `--force` and `--ignore-daemonsets`).
     ///
-    /// kubectl: `kubectl drain NODE --pod-selector=SELECTOR`
+    /// kubectl: `kubectl drain NODE --pod-selector=SELECTOR --force`
     ///
     /// - `namespace`: where it is.
     /// - `pod`: its name.
@@ -151,7 +153,7 @@ mod words {
 
     /// As `evict(namespace, pod)`, with options.
     ///
-    /// kubectl: `kubectl drain NODE --pod-selector=SELECTOR --timeout=60s --grace-period=5`
+    /// kubectl: `kubectl drain NODE --pod-selector=SELECTOR --force --timeout=60s --grace-period=5`
     ///
     /// - `namespace`: where it is.
     /// - `pod`: its name.

@@ -87,12 +87,14 @@ mod words {
     ///
     /// kubectl: `kubectl get --raw PATH`
     ///
-    /// - `path`: from the `/` on; its answer must be JSON.
+    /// - `path`: from the `/` on.
     ///
-    /// Throws `cluster` if the server has nothing there.
+    /// Gives what the JSON says, or the text of what is none (`/readyz`). Throws `cluster` if the server has nothing
+    /// there, or the answer was cut.
     ///
     /// ```rhai
     /// assert(cluster::raw("/version").gitVersion.starts_with("v1."), "a version");
+    /// assert(cluster::raw("/readyz") == "ok", "a text");
     /// ```
     #[rhai_fn(return_raw, volatile)]
     pub fn raw(ctx: NativeCallContext, path: &str) -> Reply<Dynamic> {
