@@ -365,3 +365,57 @@ fn what_takes_the_ca_or_its_control_plane_away_in_other_words_is_refused() {
             .stderr_has(says);
     }
 }
+
+/// Who signs is not guessed: neither the one other CA that has a name, nor istiod where no address is given.
+#[test]
+fn a_ca_that_is_neither_istiod_nor_mesh_ca_is_not_taken_for_one_of_them() {
+    let script = r#"
+//! A revision with one CA after the other.
+//! mutates: true
+fn main(p) {
+    for ca in [
+        ["GoogleCAS", "projects/p/locations/l/caPools/pool", "MESHCA"],
+        ["GkeWorkloadCertificate", "", "CITADEL"],
+        ["Citadel", "cert-manager-istio-csr.cert-manager.svc:443", "MESHCA"],
+        ["GoogleCA", "meshca.googleapis.com:443", "MESHCA"],
+        ["GoogleCA", "", "MESHCA"],
+        ["Citadel", "meshca.meshca.svc:15012", "MESHCA"],
+    ] {
+        let name = "istio-straight";
+        let config = data::parse_yaml(cluster::get("configmap", "istio-system", name).data.mesh);
+        config.defaultConfig.proxyMetadata.CA_PROVIDER = ca[0];
+        config.defaultConfig.proxyMetadata.CA_ADDR = ca[1];
+        cluster::patch("configmap", "istio-system", name, #{ data: #{ mesh: data::to_yaml(config) } });
+        let verdict = "passes";
+        try { mesh::connect().check_revision("straight", ca[2], [ca[2]]); } catch (e) { verdict = `${e.code} ${e.evidence}`; }
+        print(`${ca[0]} at ${ca[1]}: ${verdict}`);
+        if ca[0] != "GoogleCAS" { continue; }
+        try { cluster::label("namespace", "pay", #{ "istio.io/rev": "straight", "istio-injection": () }); } catch (e) { print(`move: ${e.code}`); }
+    }
+}
+"#;
+    let mesh = format!(
+        "{MESH}revisions: [{{name: straight, ca: mesh_ca, options: [ca-migration-meshca]}}]\n"
+    );
+    let ran = on_mesh("cas.rhai", script, &mesh).run().code(0);
+    let events = ran.events();
+    let said: Vec<&str> = events
+        .iter()
+        .filter(|e| e["event"] == "output")
+        .filter_map(|e| e["text"].as_str())
+        .collect();
+    assert_eq!(said.len(), 7, "{said:?}");
+    let refused = |line: usize, by: &str| {
+        assert!(
+            said[line].contains("RS304") && said[line].contains(by),
+            "{said:?}"
+        );
+    };
+    refused(0, "GoogleCAS");
+    assert_eq!(said[1], "move: RS101");
+    refused(2, "GkeWorkloadCertificate");
+    refused(3, "cert-manager-istio-csr.cert-manager.svc:443");
+    for line in [4, 5, 6] {
+        assert!(said[line].ends_with("passes"), "{said:?}");
+    }
+}
