@@ -366,6 +366,26 @@ fn what_takes_the_ca_or_its_control_plane_away_in_other_words_is_refused() {
     }
 }
 
+/// Pods that have not started will, under whatever labels the namespace has by then.
+#[test]
+fn a_namespace_whose_pods_all_wait_for_a_node_is_not_relabelled() {
+    let script = r#"
+//! Relabel a namespace of which no pod runs.
+//! mutates: true
+fn main(p) {
+    let labels = #{ app: "late" };
+    cluster::create(#{ apiVersion: "v1", kind: "Namespace", metadata: #{ name: "late", labels: #{ "istio-injection": "enabled" } } });
+    cluster::create(#{ apiVersion: "apps/v1", kind: "Deployment", metadata: #{ name: "late", namespace: "late" },
+        spec: #{ replicas: 1, selector: #{ matchLabels: labels }, template: #{ metadata: #{ labels: labels },
+            spec: #{ nodeSelector: #{ pool: "coming" }, containers: [#{ name: "app", image: "app" }] } } } });
+    time::sleep(1.0);
+    cluster::label("namespace", "late", #{ "istio-injection": () });
+}
+"#;
+    let ran = on_mesh("late.rhai", script, MESH).run().code(3);
+    assert_eq!(ran.finished()["failure"]["code"], "RS103");
+}
+
 /// Who signs is not guessed: neither the one other CA that has a name, nor istiod where no address is given.
 #[test]
 fn a_ca_that_is_neither_istiod_nor_mesh_ca_is_not_taken_for_one_of_them() {

@@ -152,10 +152,11 @@ fn recreated(view: &View, moved: &[Moved]) -> Vec<Finding> {
             "install the revision, or put the namespace's labels back to one that is installed",
         ));
     }
+    // Also where nothing seems to be made anew: pods that wait for a node come up as the labels are by then.
+    findings.extend(judged(&view.survey, false));
     if made.is_empty() {
         return findings;
     }
-    findings.extend(judged(&view.survey, false));
     let matrix = Matrix::next(&view.survey, made, &view.cas, Timestamp::now());
     if !matrix.failing.is_empty() {
         let total = format!(
