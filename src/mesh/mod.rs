@@ -12,6 +12,7 @@
 
 mod admission;
 pub mod ca;
+pub mod ca_secrets;
 pub mod dump;
 pub mod effect;
 pub mod forecast;
