@@ -13,7 +13,8 @@ use crate::pki::{Bundle, NamedCa, certs_from_pem, meshca};
 /// The named CAs of one mesh.
 ///
 /// CITADEL is, in this order: the one given; the one recorded when the migration started
-/// ([`record`]); the one that the CA secret and the published root agree about.
+/// ([`record`]); the one that the CA secret and the published root agree about. One that is given
+/// must share a key with what the cluster tells, if it tells anything.
 ///
 /// # Errors
 /// When no place tells CITADEL's root, or two places tell different ones.
@@ -26,7 +27,9 @@ pub async fn find(cluster: &Cluster, given: &[NamedCa]) -> Result<Vec<NamedCa>, 
             roots,
         });
     }
-    if !all.iter().any(|ca| ca.name == names::CITADEL) {
+    if let Some(ca) = all.iter().find(|ca| ca.name == names::CITADEL) {
+        confirm(cluster, &ca.roots).await?;
+    } else {
         let roots = match record::start(cluster).await? {
             Some(start) => start.roots,
             None => running_root(cluster).await?,
@@ -40,6 +43,37 @@ pub async fn find(cluster: &Cluster, given: &[NamedCa]) -> Result<Vec<NamedCa>, 
         );
     }
     Ok(all)
+}
+
+/// Whether the cluster has another CITADEL than the one that was given.
+async fn confirm(cluster: &Cluster, given: &Bundle) -> Result<(), MeshError> {
+    let told = match record::start(cluster).await {
+        Ok(Some(start)) => Ok(vec![(
+            format!(
+                "the record of the start (ConfigMap {}/{})",
+                names::ISTIO_SYSTEM,
+                record::CONFIG_MAP
+            ),
+            start.roots,
+        )]),
+        Ok(None) => sources(cluster).await,
+        Err(error) => Err(error),
+    };
+    let told = match told {
+        // Who may read none of it has only the given one.
+        Err(MeshError::Cluster(ClusterError::Forbidden(_))) => return Ok(()),
+        told => told?,
+    };
+    if told.is_empty() || told.iter().any(|(_, roots)| roots.shares_key(given)) {
+        return Ok(());
+    }
+    let told: Vec<String> = told.iter().map(says).collect();
+    Err(MeshError::CaDisagrees(format!(
+        "--ca {} has {}, {}",
+        names::CITADEL,
+        list(given),
+        told.join(", ")
+    )))
 }
 
 /// The root with which the running control plane signs.

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+use rootshift::pki::mint::{Authority, CaSpec};
 use serde_json::Value;
 
 use crate::support::{Program, Ran, rootshift};
@@ -438,4 +440,31 @@ fn main(p) {
     for line in [4, 5, 6] {
         assert!(said[line].ends_with("passes"), "{said:?}");
     }
+}
+
+/// Naming a root does not make it the one that signs.
+#[test]
+fn a_named_citadel_that_the_cluster_does_not_know_is_refused() {
+    let stranger =
+        Authority::self_signed(&CaSpec::istio("cluster.local", Timestamp::now())).unwrap();
+    let run = |script: &str| {
+        rootshift("eval --twin --ca CITADEL=stranger.pem")
+            .arg(script)
+            .file("stranger.pem", stranger.cert().pem())
+            .run()
+    };
+    let refused = run(r#"mesh::connect().check_root_gone("CITADEL")"#);
+    assert_ne!(refused.code, 0);
+    refused
+        .stderr_has("--ca CITADEL has")
+        .stderr_has("secret istio-system/istio-ca-secret has")
+        .stderr_has("leave --ca CITADEL away");
+
+    let recorded = run(
+        r#"cluster::create(#{ apiVersion: "v1", kind: "ConfigMap", metadata: #{ name: "rootshift", namespace: "istio-system" },
+            data: #{ "root-at-start.pem": cluster::get("configmap", "istio-system", "istio-ca-root-cert").data["root-cert.pem"] } });
+           mesh::connect().check_root_gone("CITADEL")"#,
+    );
+    assert_ne!(recorded.code, 0);
+    recorded.stderr_has("the record of the start (ConfigMap istio-system/rootshift) has");
 }
