@@ -3,16 +3,18 @@
 //! A name stands for certificates, never for a subject: two CAs may both be called
 //! `O=cluster.local`, and the one that istiod makes after its secret was deleted is such a one.
 
-use base64::Engine as _;
+use jiff::Timestamp;
 
+use super::ca_secrets::CaSecrets;
 use super::{MeshError, names, record};
-use crate::cluster::{Cluster, ClusterError, Object};
+use crate::cluster::{Cluster, ClusterError};
 use crate::pki::{Bundle, NamedCa, certs_from_pem, meshca};
 
 /// The named CAs of one mesh.
 ///
 /// CITADEL is, in this order: the one given; the one recorded when the migration started
-/// ([`record`]); the one that the CA secret and the published root agree about.
+/// ([`record`]); the one that the CA secret and the published root agree about. One that is given
+/// must share a key with what the cluster tells, if it tells anything.
 ///
 /// # Errors
 /// When no place tells CITADEL's root, or two places tell different ones.
@@ -25,7 +27,9 @@ pub async fn find(cluster: &Cluster, given: &[NamedCa]) -> Result<Vec<NamedCa>, 
             roots,
         });
     }
-    if !all.iter().any(|ca| ca.name == names::CITADEL) {
+    if let Some(ca) = all.iter().find(|ca| ca.name == names::CITADEL) {
+        confirm(cluster, &ca.roots).await?;
+    } else {
         let roots = match record::start(cluster).await? {
             Some(start) => start.roots,
             None => running_root(cluster).await?,
@@ -41,66 +45,84 @@ pub async fn find(cluster: &Cluster, given: &[NamedCa]) -> Result<Vec<NamedCa>, 
     Ok(all)
 }
 
+/// Whether the cluster has another CITADEL than the one that was given.
+async fn confirm(cluster: &Cluster, given: &Bundle) -> Result<(), MeshError> {
+    let told = match record::start(cluster).await {
+        Ok(Some(start)) => Ok(vec![(
+            format!(
+                "the record of the start (ConfigMap {}/{})",
+                names::ISTIO_SYSTEM,
+                record::CONFIG_MAP
+            ),
+            start.roots,
+        )]),
+        Ok(None) => sources(cluster).await,
+        Err(error) => Err(error),
+    };
+    let told = match told {
+        // Who may read none of it has only the given one.
+        Err(MeshError::Cluster(ClusterError::Forbidden(_))) => return Ok(()),
+        told => told?,
+    };
+    if told.is_empty() || told.iter().any(|(_, roots)| roots.shares_key(given)) {
+        return Ok(());
+    }
+    let told: Vec<String> = told.iter().map(says).collect();
+    Err(MeshError::CaDisagrees(format!(
+        "--ca {} has {}, {}",
+        names::CITADEL,
+        list(given),
+        told.join(", ")
+    )))
+}
+
 /// The root with which the running control plane signs.
 pub async fn running_root(cluster: &Cluster) -> Result<Bundle, MeshError> {
-    let secret = match secret_root(cluster).await {
-        // Who only looks need not be able to read secrets: the ConfigMap says the same in public.
-        Err(MeshError::Cluster(ClusterError::Forbidden(_))) => None,
-        secret => secret?,
-    };
-    let published = published_root(cluster).await?;
-    match (secret, published) {
-        (Some((place, from_secret)), Some(from_map)) => {
-            // A self-signed CA is re-issued with the same key (rotator): one key, two certificates.
-            let same_key = from_secret
-                .certs()
-                .any(|c| from_map.certs().any(|m| m.spki_sha256() == c.spki_sha256()));
-            if same_key {
-                return Ok(from_secret.union(&from_map));
-            }
-            Err(MeshError::CaDisagrees(format!(
-                "secret {}/{place} has {}, ConfigMap {}/{} has {}",
-                names::ISTIO_SYSTEM,
-                list(&from_secret),
-                names::ISTIO_SYSTEM,
-                names::ROOT_CONFIG_MAP,
-                list(&from_map)
-            )))
-        }
-        (Some((_, roots)), None) | (None, Some(roots)) => Ok(roots),
-        (None, None) => Err(MeshError::NoCa(format!(
+    let told = sources(cluster).await?;
+    let Some((_, first)) = told.first() else {
+        return Err(MeshError::NoCa(format!(
             "secrets {0}/{1} and {0}/{2}, ConfigMap {0}/{3}",
             names::ISTIO_SYSTEM,
             names::CACERTS,
             names::CA_SECRET,
             names::ROOT_CONFIG_MAP
-        ))),
+        )));
+    };
+    // A self-signed CA is re-issued with the same key (rotator): one key, two certificates.
+    if told.iter().all(|(_, roots)| roots.shares_key(first)) {
+        return Ok(told
+            .iter()
+            .fold(Bundle::default(), |all, (_, roots)| all.union(roots)));
     }
+    let told: Vec<String> = told.iter().map(says).collect();
+    Err(MeshError::CaDisagrees(told.join(", ")))
 }
 
-/// The root in the CA secret that istiod would load now: `cacerts` when complete, else
-/// `istio-ca-secret`. None when there is none.
-///
-/// # Errors
-/// [`ClusterError::Forbidden`] when a secret may not be read: then it is not known which one there is.
-pub async fn secret_root(cluster: &Cluster) -> Result<Option<(String, Bundle)>, MeshError> {
-    let kind = cluster.kind("secrets").await?;
-    for (name, keys) in [
-        (names::CACERTS, ["root-cert.pem", "ca.crt"].as_slice()),
-        (names::CA_SECRET, ["ca-cert.pem"].as_slice()),
-    ] {
-        let secret = cluster.get(&kind, Some(names::ISTIO_SYSTEM), name).await?;
-        let Some(secret) = secret else { continue };
-        for key in keys {
-            if let Some(text) = secret_text(&secret, key) {
-                let (certs, _) = certs_from_pem(&text);
-                if !certs.is_empty() {
-                    return Ok(Some((name.to_owned(), Bundle::from_certs(certs))));
-                }
-            }
-        }
-    }
-    Ok(None)
+/// The places that tell the root of the running control plane, and what they tell.
+async fn sources(cluster: &Cluster) -> Result<Vec<(String, Bundle)>, MeshError> {
+    let secret = match CaSecrets::read(cluster).await {
+        // Who only looks need not be able to read secrets: the ConfigMap says the same in public.
+        Err(MeshError::Cluster(ClusterError::Forbidden(_))) => None,
+        // What cannot be loaded was not loaded: the running istiod has another one in memory.
+        secrets => secrets?.load(Timestamp::now()).ok().flatten(),
+    };
+    let secret = secret.map(|load| {
+        let place = format!("secret {}/{}", names::ISTIO_SYSTEM, load.secret);
+        (place, load.roots)
+    });
+    let published = published_root(cluster).await?.map(|roots| {
+        let place = format!(
+            "ConfigMap {}/{}",
+            names::ISTIO_SYSTEM,
+            names::ROOT_CONFIG_MAP
+        );
+        (place, roots)
+    });
+    Ok(secret.into_iter().chain(published).collect())
+}
+
+fn says((place, roots): &(String, Bundle)) -> String {
+    format!("{place} has {}", list(roots))
 }
 
 async fn published_root(cluster: &Cluster) -> Result<Option<Bundle>, MeshError> {
@@ -112,16 +134,6 @@ async fn published_root(cluster: &Cluster) -> Result<Option<Bundle>, MeshError> 
         let certs = certs_from_pem(m.value()["data"]["root-cert.pem"].as_str()?).0;
         (!certs.is_empty()).then(|| Bundle::from_certs(certs))
     }))
-}
-
-fn secret_text(secret: &Object, key: &str) -> Option<String> {
-    let encoded = secret.value()["data"][key].as_str()?;
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(encoded)
-        .ok()?;
-    String::from_utf8(bytes)
-        .ok()
-        .filter(|t| !t.trim().is_empty())
 }
 
 /// The name by which a root goes, or its fingerprint when it has none.

@@ -3,6 +3,7 @@
 //! A gate guards the effect, whichever word or script causes it: a relabelled namespace and a
 //! patched pod template are the same thing to the pods that come out.
 
+use base64::Engine as _;
 use serde_json::Value;
 
 use super::injection::Labels;
@@ -13,12 +14,17 @@ use crate::cluster::Mutation;
 /// An effect that a gate guards.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// A secret that istiod loads its CA from is written or deleted.
+    /// A secret that istiod loads its CA from is written.
     CaSecret {
         /// `cacerts` or `istio-ca-secret`.
         name: String,
-        /// What it will hold; `None`: it will be gone.
-        after: Option<Value>,
+        /// What it will hold.
+        after: Value,
+    },
+    /// Secrets that istiod loads its CA from are deleted.
+    CaSecretRemoval {
+        /// `cacerts`, `istio-ca-secret`, or both.
+        names: Vec<String>,
     },
     /// Everything that a control plane has goes: its namespace is deleted.
     ControlPlaneRemoval,
@@ -65,11 +71,7 @@ pub fn of(mutation: &Mutation) -> Option<Effect> {
             if in_system
                 && [names::CACERTS, names::CA_SECRET].contains(&mutation.name.as_str()) =>
         {
-            let data = |v: Option<&Value>| v.map(|v| v["data"].clone());
-            (data(before) != data(after)).then(|| Effect::CaSecret {
-                name: mutation.name.clone(),
-                after: after.cloned(),
-            })
+            ca_secret(&mutation.name, before, after)
         }
         "deployments.apps" | "statefulsets.apps" | "daemonsets.apps" | "replicasets.apps" => {
             controller(mutation, before, after)
@@ -83,6 +85,33 @@ pub fn of(mutation: &Mutation) -> Option<Effect> {
         }
         _ => None,
     }
+}
+
+fn ca_secret(name: &str, before: Option<&Value>, after: Option<&Value>) -> Option<Effect> {
+    let Some(after) = after else {
+        return before.map(|_| Effect::CaSecretRemoval {
+            names: vec![name.to_owned()],
+        });
+    };
+    let after = stored(after);
+    let unchanged = before.is_some_and(|before| before["data"] == after["data"]);
+    (!unchanged).then(|| Effect::CaSecret {
+        name: name.to_owned(),
+        after,
+    })
+}
+
+/// A Secret as the API server keeps it: what was given as text is in its data.
+fn stored(secret: &Value) -> Value {
+    let mut stored = secret.clone();
+    let texts = secret["stringData"].as_object();
+    for (key, text) in texts.into_iter().flatten() {
+        let text = text.as_str().unwrap_or_default();
+        stored["data"][key] = base64::engine::general_purpose::STANDARD
+            .encode(text)
+            .into();
+    }
+    stored
 }
 
 /// Where a Service leads: `None` is nowhere.

@@ -135,21 +135,15 @@ fn signer(survey: &Survey, revision: &Revision, cas: &[NamedCa]) -> Reading<Name
         })
         .collect();
     let named = |name: &str| cas.iter().find(|ca| ca.name == name).cloned();
-    let candidates: Vec<&NamedCa> = cas.iter().filter(|ca| ca.name != names::CITADEL).collect();
     match (seen.len(), &revision.signer) {
         (1, _) => seen
             .first()
             .and_then(|name| named(name))
             .ok_or_else(|| "unknown CA".into()),
         (0, CaEndpoint::MeshCa) => named(names::MESHCA).ok_or_else(|| "MESHCA is not named".into()),
-        (0, CaEndpoint::Other(address)) if candidates.len() == 1 => candidates
-            .first()
-            .map(|ca| (*ca).clone())
-            .ok_or_else(|| format!("no CA is named that could be `{address}`")),
-        (0, other) => Err(format!(
-            "revision `{}` is signed for by {other:?}, and {} named CAs could be that",
-            revision.name,
-            candidates.len()
+        (0, CaEndpoint::Other(ca)) => Err(format!(
+            "revision `{}` is signed for by `{ca}`: which CA that is is not known before one of its proxies runs",
+            revision.name
         )),
         _ => Err(format!(
             "proxies of revision `{}` are signed by several CAs: {}",

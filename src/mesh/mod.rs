@@ -12,6 +12,7 @@
 
 mod admission;
 pub mod ca;
+pub mod ca_secrets;
 pub mod dump;
 pub mod effect;
 pub mod forecast;
@@ -56,7 +57,7 @@ impl MeshError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::CaDisagrees(_) | Self::NoCa(_) => Some(
-                "name the root yourself: --ca CITADEL=FILE (a PEM file with the root that signs today)".into(),
+                "name the root that signs today: --ca CITADEL=FILE (PEM); where the cluster knows it, leave --ca CITADEL away".into(),
             ),
             Self::Cluster(error) => error.hint(),
             Self::Unreadable { .. } => None,

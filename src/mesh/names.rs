@@ -52,5 +52,6 @@ pub const CITADEL: &str = "CITADEL";
 /// The name under which Google's Mesh CA goes.
 pub const MESHCA: &str = "MESHCA";
 
-/// The host names, CA provider and SPIFFE path that name Mesh CA's endpoint (`CA_ADDR`).
-pub const MESHCA_HOST: &str = "meshca.googleapis.com";
+/// The hosts at which Mesh CA is asked (`CA_ADDR`): Google's, and a Service of the cluster that stands in for it, since
+/// upstream's agent has no client for Google's any more.
+pub const MESHCA_HOSTS: [&str; 2] = ["meshca.googleapis.com", "meshca.meshca.svc"];

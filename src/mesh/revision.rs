@@ -21,7 +21,7 @@ pub enum CaEndpoint {
     Istiod,
     /// Google's Mesh CA (`CA_PROVIDER=GoogleCA` or its host name).
     MeshCa,
-    /// Another server, by its address.
+    /// Another provider or server, by its name and address: nobody knows whose CA that is.
     Other(String),
 }
 
@@ -152,7 +152,9 @@ fn revision(
         .filter_map(|c| c["pem"].as_str())
         .flat_map(|p| certs_from_pem(p).0)
         .collect();
-    let provider = text(&metadata["CA_PROVIDER"]);
+    let provider = text(&metadata["CA_PROVIDER"])
+        .or_else(|| text(&values["global"]["caName"]))
+        .unwrap_or_default();
     let address = text(&metadata["CA_ADDR"])
         .or_else(|| text(&values["global"]["caAddress"]))
         .or_else(|| text(&mesh["defaultConfig"]["caAddress"]))
@@ -176,19 +178,20 @@ fn revision(
         xds_agent: metadata["PROXY_CONFIG_XDS_AGENT"].as_str() == Some("true"),
         ca_server: env("ENABLE_CA_SERVER").as_deref() != Some("false"),
         injects: Err(format!("the injector of revision `{name}` was not asked")),
-        signer: signer(provider.as_deref(), &address),
+        signer: signer(&provider, &address),
         root: istiod_root(name, injection),
     }
 }
 
-fn signer(provider: Option<&str>, address: &str) -> CaEndpoint {
+fn signer(provider: &str, address: &str) -> CaEndpoint {
     let host = address.split(':').next().unwrap_or_default();
-    if provider == Some("GoogleCA") || host == names::MESHCA_HOST {
-        CaEndpoint::MeshCa
-    } else if host.is_empty() || host.starts_with("istiod") {
-        CaEndpoint::Istiod
-    } else {
-        CaEndpoint::Other(address.to_owned())
+    match provider {
+        "GoogleCA" => CaEndpoint::MeshCa,
+        "" | "Citadel" if host.is_empty() || host.starts_with("istiod") => CaEndpoint::Istiod,
+        "" | "Citadel" if names::MESHCA_HOSTS.contains(&host) => CaEndpoint::MeshCa,
+        "" | "Citadel" => CaEndpoint::Other(address.to_owned()),
+        _ if address.is_empty() => CaEndpoint::Other(provider.to_owned()),
+        _ => CaEndpoint::Other(format!("{provider} at {address}")),
     }
 }
 

@@ -65,6 +65,12 @@ impl Bundle {
         self.0.contains(cert)
     }
 
+    /// Whether a certificate of each has the same key: a root that is issued anew is another certificate.
+    pub fn shares_key(&self, other: &Bundle) -> bool {
+        self.certs()
+            .any(|a| other.certs().any(|b| a.spki_sha256() == b.spki_sha256()))
+    }
+
     /// What is in either.
     pub fn union(&self, other: &Bundle) -> Bundle {
         Bundle::from_certs(self.0.union(&other.0).cloned())

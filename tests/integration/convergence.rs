@@ -214,3 +214,35 @@ fn a_run_stopped_between_two_evictions_is_finished_by_the_next() {
         .filter(|l| l.starts_with("StatefulSet shop/db"));
     assert!(moved.clone().count() == 2 && moved.clone().all(|l| l.contains("distribute-root")));
 }
+
+/// A revision may have the name of phase 1's and not do what that is for.
+#[test]
+fn a_first_revision_that_gives_no_proxy_both_roots_is_not_the_end_of_phase_1() {
+    let mesh = Mesh::start(MESH);
+    let work = tempfile::tempdir().unwrap();
+    let command = || mesh.command(work.path()).args("--set through=distribute");
+    command().run().code(0);
+    let script = r#"
+//! Take the second root away.
+//! mutates: true
+fn main(p) {
+    let name = "istio-asm-1233-2-distribute-root";
+    let config = data::parse_yaml(cluster::get("configmap", "istio-system", name).data.mesh);
+    config.remove("caCertificates");
+    cluster::patch("configmap", "istio-system", name, #{ data: #{ mesh: data::to_yaml(config) } });
+    wait_until("the root is gone", || mesh::connect().proxies().all(|proxy| proxy.trusts == ["CITADEL"]));
+}
+"#;
+    rootshift(&format!(
+        "run drop.rhai {} --ca MESHCA={} --yes",
+        mesh.twin.flags(),
+        mesh.twin.mesh_ca.display()
+    ))
+    .file("drop.rhai", script.trim_start())
+    .run()
+    .code(0);
+    let refused = command().run().code(3);
+    let failure = &refused.finished()["failure"];
+    assert_eq!(failure["code"], "RS301", "{failure}");
+    assert_eq!(sent(&refused), Vec::<String>::new());
+}

@@ -11,6 +11,7 @@
 mod architecture;
 mod asmcli;
 mod bad_input;
+mod ca_secrets;
 mod changes;
 mod check_root_cert;
 mod cluster;

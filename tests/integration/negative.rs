@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+use rootshift::pki::mint::{Authority, CaSpec};
 use serde_json::Value;
 
 use crate::support::{Program, Ran, rootshift};
@@ -364,4 +366,105 @@ fn what_takes_the_ca_or_its_control_plane_away_in_other_words_is_refused() {
             .code(3)
             .stderr_has(says);
     }
+}
+
+/// Pods that have not started will, under whatever labels the namespace has by then.
+#[test]
+fn a_namespace_whose_pods_all_wait_for_a_node_is_not_relabelled() {
+    let script = r#"
+//! Relabel a namespace of which no pod runs.
+//! mutates: true
+fn main(p) {
+    let labels = #{ app: "late" };
+    cluster::create(#{ apiVersion: "v1", kind: "Namespace", metadata: #{ name: "late", labels: #{ "istio-injection": "enabled" } } });
+    cluster::create(#{ apiVersion: "apps/v1", kind: "Deployment", metadata: #{ name: "late", namespace: "late" },
+        spec: #{ replicas: 1, selector: #{ matchLabels: labels }, template: #{ metadata: #{ labels: labels },
+            spec: #{ nodeSelector: #{ pool: "coming" }, containers: [#{ name: "app", image: "app" }] } } } });
+    time::sleep(1.0);
+    cluster::label("namespace", "late", #{ "istio-injection": () });
+}
+"#;
+    let ran = on_mesh("late.rhai", script, MESH).run().code(3);
+    assert_eq!(ran.finished()["failure"]["code"], "RS103");
+}
+
+/// Who signs is not guessed: neither the one other CA that has a name, nor istiod where no address is given.
+#[test]
+fn a_ca_that_is_neither_istiod_nor_mesh_ca_is_not_taken_for_one_of_them() {
+    let script = r#"
+//! A revision with one CA after the other.
+//! mutates: true
+fn main(p) {
+    for ca in [
+        ["GoogleCAS", "projects/p/locations/l/caPools/pool", "MESHCA"],
+        ["GkeWorkloadCertificate", "", "CITADEL"],
+        ["Citadel", "cert-manager-istio-csr.cert-manager.svc:443", "MESHCA"],
+        ["GoogleCA", "meshca.googleapis.com:443", "MESHCA"],
+        ["GoogleCA", "", "MESHCA"],
+        ["Citadel", "meshca.meshca.svc:15012", "MESHCA"],
+    ] {
+        let name = "istio-straight";
+        let config = data::parse_yaml(cluster::get("configmap", "istio-system", name).data.mesh);
+        config.defaultConfig.proxyMetadata.CA_PROVIDER = ca[0];
+        config.defaultConfig.proxyMetadata.CA_ADDR = ca[1];
+        cluster::patch("configmap", "istio-system", name, #{ data: #{ mesh: data::to_yaml(config) } });
+        let verdict = "passes";
+        try { mesh::connect().check_revision("straight", ca[2], [ca[2]]); } catch (e) { verdict = `${e.code} ${e.evidence}`; }
+        print(`${ca[0]} at ${ca[1]}: ${verdict}`);
+        if ca[0] != "GoogleCAS" { continue; }
+        try { cluster::label("namespace", "pay", #{ "istio.io/rev": "straight", "istio-injection": () }); } catch (e) { print(`move: ${e.code}`); }
+    }
+}
+"#;
+    let mesh = format!(
+        "{MESH}revisions: [{{name: straight, ca: mesh_ca, options: [ca-migration-meshca]}}]\n"
+    );
+    let ran = on_mesh("cas.rhai", script, &mesh).run().code(0);
+    let events = ran.events();
+    let said: Vec<&str> = events
+        .iter()
+        .filter(|e| e["event"] == "output")
+        .filter_map(|e| e["text"].as_str())
+        .collect();
+    assert_eq!(said.len(), 7, "{said:?}");
+    let refused = |line: usize, by: &str| {
+        assert!(
+            said[line].contains("RS304") && said[line].contains(by),
+            "{said:?}"
+        );
+    };
+    refused(0, "GoogleCAS");
+    assert_eq!(said[1], "move: RS101");
+    refused(2, "GkeWorkloadCertificate");
+    refused(3, "cert-manager-istio-csr.cert-manager.svc:443");
+    for line in [4, 5, 6] {
+        assert!(said[line].ends_with("passes"), "{said:?}");
+    }
+}
+
+/// Naming a root does not make it the one that signs.
+#[test]
+fn a_named_citadel_that_the_cluster_does_not_know_is_refused() {
+    let stranger =
+        Authority::self_signed(&CaSpec::istio("cluster.local", Timestamp::now())).unwrap();
+    let run = |script: &str| {
+        rootshift("eval --twin --ca CITADEL=stranger.pem")
+            .arg(script)
+            .file("stranger.pem", stranger.cert().pem())
+            .run()
+    };
+    let refused = run(r#"mesh::connect().check_root_gone("CITADEL")"#);
+    assert_ne!(refused.code, 0);
+    refused
+        .stderr_has("--ca CITADEL has")
+        .stderr_has("secret istio-system/istio-ca-secret has")
+        .stderr_has("leave --ca CITADEL away");
+
+    let recorded = run(
+        r#"cluster::create(#{ apiVersion: "v1", kind: "ConfigMap", metadata: #{ name: "rootshift", namespace: "istio-system" },
+            data: #{ "root-at-start.pem": cluster::get("configmap", "istio-system", "istio-ca-root-cert").data["root-cert.pem"] } });
+           mesh::connect().check_root_gone("CITADEL")"#,
+    );
+    assert_ne!(recorded.code, 0);
+    recorded.stderr_has("the record of the start (ConfigMap istio-system/rootshift) has");
 }

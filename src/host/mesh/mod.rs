@@ -20,6 +20,7 @@ use super::world::World;
 use crate::cluster::{Cluster, Refusal};
 use crate::engine::kit::{self, Reply};
 use crate::engine::{Failure, FailureKind};
+use crate::mesh::ca_secrets::CaSecrets;
 use crate::mesh::effect::Effect;
 use crate::mesh::gate::{self, Finding, Gate, View};
 use crate::mesh::injection::{Injector, Labels};
@@ -308,8 +309,36 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn holds_secret(mesh: &mut Mesh, name: &str) -> Reply<bool> {
         let roots = super::named(mesh, name)?;
-        let held = mesh.wait(ca::secret_root(&mesh.cluster))?;
-        Ok(held.is_some_and(|(_, held)| held.certs().any(|c| roots.contains(c))))
+        let secrets = mesh.wait(CaSecrets::read(&mesh.cluster))?;
+        let held = match secrets.load(Timestamp::now()) {
+            Ok(load) => load.map(|load| load.roots).unwrap_or_default(),
+            Err(found) => secrets.certs(&found.secret),
+        };
+        Ok(!held.intersection(&roots).is_empty())
+    }
+
+    /// The CA secrets that must go for a CA to be gone, in the order in which to delete them: those that hold a
+    /// certificate of it, and those that no running istiod has loaded, which the next one would load in its place.
+    ///
+    /// - `name`: `CITADEL`, `MESHCA`, or one given with `--ca`.
+    ///
+    /// ```rhai
+    /// let m = mesh::connect();
+    /// assert(m.ca_secrets("CITADEL") == ["istio-ca-secret"], "the running CA is in it");
+    /// assert(m.ca_secrets("MESHCA").is_empty(), "and istiod has loaded it");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn ca_secrets(mesh: &mut Mesh, name: &str) -> Reply<Array> {
+        let roots = super::named(mesh, name)?;
+        let secrets = mesh.wait(CaSecrets::read(&mesh.cluster))?;
+        let revisions = mesh.view()?.revisions;
+        let must_go = |secret: &&str| {
+            let certs = secrets.certs(secret);
+            let mut running = revisions.iter().filter_map(|r| r.root.as_ref().ok());
+            certs.shares_key(&roots) || !running.any(|root| root.shares_key(&certs))
+        };
+        let names = secrets.names().filter(must_go);
+        Ok(names.map(|name| name.to_owned().into()).collect())
     }
 
     /// Records on the cluster which roots the control plane signs with and which revisions are in
@@ -530,18 +559,25 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn foresee_deletion(mesh: &mut Mesh, name: &str) -> Reply<()> {
-        let effect = Effect::CaSecret {
-            name: name.to_owned(),
-            after: None,
-        };
-        let findings = mesh.wait(gate::review(
-            &mesh.cluster,
-            mesh.world.cas(),
-            &effect,
-            &mesh.options,
-        ))?;
-        let settled = mesh.world.gatekeeper().settle(&findings);
-        settled.map_err(|refusal| kit::fail(refused(&refusal)))
+        super::foresee(mesh, vec![name.to_owned()])
+    }
+
+    /// As `foresee_deletion(name)`, for secrets that will be deleted one after the other: whether istiod makes a new
+    /// root is asked of what is left in the end.
+    ///
+    /// - `names`: `cacerts`, `istio-ca-secret`, or both.
+    ///
+    /// Throws `refused` with the evidence.
+    ///
+    /// ```rhai
+    /// let refusal = ();
+    /// try { mesh::connect().foresee_deletion(["cacerts", "istio-ca-secret"]); } catch (e) { refusal = e; }
+    /// assert(refusal.code == "RS201", "the certificates in use are signed with it");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile, name = "foresee_deletion")]
+    pub fn foresee_deletions(mesh: &mut Mesh, names: Array) -> Reply<()> {
+        let names = super::texts("foresee_deletion", &names)?;
+        super::foresee(mesh, names)
     }
 
     /// Lets gate RS202 pass: istiod may make a new root of its own when it starts next.
@@ -556,6 +592,18 @@ mod words {
     pub fn accept_new_root(mesh: &mut Mesh, reason: &str) {
         mesh.world.gatekeeper().accept(gate::NEW_ROOT, reason);
     }
+}
+
+fn foresee(mesh: &Mesh, names: Vec<String>) -> Reply<()> {
+    let effect = Effect::CaSecretRemoval { names };
+    let findings = mesh.wait(gate::review(
+        &mesh.cluster,
+        mesh.world.cas(),
+        &effect,
+        &mesh.options,
+    ))?;
+    let settled = mesh.world.gatekeeper().settle(&findings);
+    settled.map_err(|refusal| kit::fail(refused(&refusal)))
 }
 
 fn texts(what: &str, values: &Array) -> Reply<Vec<String>> {

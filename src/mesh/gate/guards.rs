@@ -10,13 +10,14 @@ use super::{
     judged,
 };
 use crate::cluster::{Cluster, ClusterError};
+use crate::mesh::ca_secrets::{self, CaSecrets, Load, Unloadable};
 use crate::mesh::effect::Effect;
 use crate::mesh::forecast::{self, Moved};
 use crate::mesh::matrix::{Matrix, signer_name};
-use crate::mesh::revision::CaEndpoint;
+use crate::mesh::revision::{CaEndpoint, Revision};
 use crate::mesh::survey::SurveyOptions;
-use crate::mesh::{MeshError, ca, names};
-use crate::pki::{Bundle, NamedCa, Signer, certs_from_pem};
+use crate::mesh::{MeshError, names};
+use crate::pki::{Bundle, NamedCa, Signer};
 
 /// Judges an effect before it is caused. Empty: it may be caused.
 ///
@@ -36,7 +37,8 @@ pub async fn review(
         view.ask_injectors(cluster).await;
     }
     Ok(match effect {
-        Effect::CaSecret { name, after } => ca_secret(cluster, &view, name, after.as_ref()).await?,
+        Effect::CaSecret { name, after } => ca_secret(cluster, &view, name, after).await?,
+        Effect::CaSecretRemoval { names } => ca_secret_removal(cluster, &view, names).await?,
         Effect::ControlPlaneRemoval => control_plane_removal(cluster, &view).await?,
         Effect::IstiodRemoval { revision, what } => istiod_removal(&view, revision, what),
         Effect::IstiodRestart { revision } => istiod_restart(cluster, &view, revision).await?,
@@ -152,10 +154,11 @@ fn recreated(view: &View, moved: &[Moved]) -> Vec<Finding> {
             "install the revision, or put the namespace's labels back to one that is installed",
         ));
     }
+    // Also where nothing seems to be made anew: pods that wait for a node come up as the labels are by then.
+    findings.extend(judged(&view.survey, false));
     if made.is_empty() {
         return findings;
     }
-    findings.extend(judged(&view.survey, false));
     let matrix = Matrix::next(&view.survey, made, &view.cas, Timestamp::now());
     if !matrix.failing.is_empty() {
         let total = format!(
@@ -173,39 +176,88 @@ fn recreated(view: &View, moved: &[Moved]) -> Vec<Finding> {
     findings
 }
 
+/// A CA secret that is written: istiod has to go on as it would have.
 async fn ca_secret(
     cluster: &Cluster,
     view: &View,
     name: &str,
-    after: Option<&Value>,
+    after: &Value,
 ) -> Result<Vec<Finding>, MeshError> {
     let mut findings: Vec<Finding> = judged(&view.survey, false).into_iter().collect();
-    let held = match ca::secret_root(cluster).await {
-        Err(MeshError::Cluster(why @ ClusterError::Forbidden(_))) => {
+    let secrets = match readable(cluster).await? {
+        Ok(secrets) => secrets,
+        Err(why) => {
             findings.push(unreadable(&format!(
                 "which root secret {name} may hold is not known: {why}"
             )));
             return Ok(findings);
         }
-        held => held?,
     };
-    if let Some(after) = after {
-        let wrong = match &held {
-            Some(_) if lacking(name, after).is_some() => lacking(name, after),
-            Some((_, roots)) if *roots != secret_roots(name, after) => Some("another root".into()),
-            _ => None,
-        };
-        if let Some(wrong) = wrong {
-            findings.push(Finding::new(
-                CA_SECRET,
-                vec![format!(
-                    "secret {name} would hold {wrong}, which istiod finds at its next start"
-                )],
-                "change roots by distributing the new one first",
-            ));
-        }
-        return Ok(findings);
+    let now = Timestamp::now();
+    let held = secrets.load(now);
+    // One that lies dormant is judged as well: it comes first as soon as the other is gone.
+    let next = match CaSecrets::only(name, after).load(now) {
+        Ok(None) => secrets.with(name, after).load(now),
+        next => next,
+    };
+    if let Some(wrong) = wrong(view, &held, &next) {
+        findings.push(Finding::new(
+            CA_SECRET,
+            vec![format!(
+                "secret {name} would hold {wrong}, which istiod finds at its next start"
+            )],
+            "change roots by distributing the new one first",
+        ));
     }
+    Ok(findings)
+}
+
+/// What is wrong with what istiod would find, as the object of a sentence.
+fn wrong(
+    view: &View,
+    held: &Result<Option<Load>, Unloadable>,
+    next: &Result<Option<Load>, Unloadable>,
+) -> Option<String> {
+    let next = match next {
+        Err(unloadable) => return Some(unloadable.holds.clone()),
+        Ok(None) => return matches!(held, Ok(Some(_))).then(|| "no CA".into()),
+        Ok(Some(next)) => next,
+    };
+    let another_signer = format!(
+        "a certificate that signs under another root, {}",
+        show(&next.anchors)
+    );
+    match held {
+        Ok(Some(held)) if held.roots != next.roots => Some("another root".into()),
+        Ok(Some(held)) => (!held.anchors.shares_key(&next.anchors)).then_some(another_signer),
+        // The first one of a mesh.
+        Ok(None) => None,
+        // One that is put back: what runs is what had been loaded.
+        Err(_) => {
+            let mut running = view.revisions.iter().filter(|r| r.ca_server);
+            let other = |r: &Revision| r.root.as_ref().is_ok_and(|b| !b.shares_key(&next.anchors));
+            running.any(other).then_some(another_signer)
+        }
+    }
+}
+
+/// CA secrets that are deleted, judged together: what istiod would load without them.
+async fn ca_secret_removal(
+    cluster: &Cluster,
+    view: &View,
+    names: &[String],
+) -> Result<Vec<Finding>, MeshError> {
+    let mut findings: Vec<Finding> = judged(&view.survey, false).into_iter().collect();
+    let secrets = match readable(cluster).await? {
+        Ok(secrets) => secrets,
+        Err(why) => {
+            findings.push(unreadable(&format!(
+                "what istiod loads without secret {} is not known: {why}",
+                names.join(", ")
+            )));
+            return Ok(findings);
+        }
+    };
     let users = istiod_signed(view);
     if !users.is_empty() {
         findings.push(Finding::new(
@@ -214,17 +266,26 @@ async fn ca_secret(
             "finish phase 2 first, so that every certificate comes from the new CA",
         ));
     }
-    let kind = cluster.kind("secrets").await?;
-    let other = if name == names::CACERTS {
-        names::CA_SECRET
-    } else {
-        names::CACERTS
+    let now = Timestamp::now();
+    let held = secrets.load(now);
+    let instead = match secrets.without(names).load(now) {
+        Ok(Some(left)) => match &held {
+            Ok(Some(held)) if held.anchors.shares_key(&left.anchors) => return Ok(findings),
+            _ => format!(
+                "without it, istiod loads secret {} when it starts next, which holds {}, and gives that root to every proxy",
+                left.secret,
+                show(&left.roots)
+            ),
+        },
+        Err(left) => format!(
+            "without it, istiod finds secret {} when it starts next, which holds {}",
+            left.secret, left.holds
+        ),
+        Ok(None) => {
+            "without a CA secret it makes a self-signed root when it starts next, and gives it to every proxy".into()
+        }
     };
-    let last = cluster
-        .get(&kind, Some(names::ISTIO_SYSTEM), other)
-        .await?
-        .is_none();
-    let makers: Vec<String> = view
+    let mut evidence: Vec<String> = view
         .revisions
         .iter()
         .filter(|r| r.ca_server)
@@ -235,11 +296,8 @@ async fn ca_secret(
             )
         })
         .collect();
-    if last && !makers.is_empty() {
-        let mut evidence = makers;
-        evidence.push(
-            "without a CA secret it makes a self-signed root when it starts next, and gives it to every proxy".into(),
-        );
+    if !evidence.is_empty() {
+        evidence.push(instead);
         findings.push(Finding::new(
             NEW_ROOT,
             evidence,
@@ -248,6 +306,14 @@ async fn ca_secret(
         ));
     }
     Ok(findings)
+}
+
+/// The CA secrets, or why they may not be read.
+async fn readable(cluster: &Cluster) -> Result<Result<CaSecrets, String>, MeshError> {
+    match CaSecrets::read(cluster).await {
+        Err(MeshError::Cluster(why @ ClusterError::Forbidden(_))) => Ok(Err(why.to_string())),
+        secrets => Ok(Ok(secrets?)),
+    }
 }
 
 /// What cannot be read cannot be shown to be safe.
@@ -266,59 +332,9 @@ async fn control_plane_removal(cluster: &Cluster, view: &View) -> Result<Vec<Fin
     let mut findings: Vec<Finding> = revisions
         .flat_map(|revision| istiod_removal(view, &revision.name, &what))
         .collect();
-    findings.extend(ca_secret(cluster, view, names::CACERTS, None).await?);
+    let all = ca_secrets::ALL.map(str::to_owned);
+    findings.extend(ca_secret_removal(cluster, view, &all).await?);
     Ok(findings)
-}
-
-/// What keeps istiod from loading a CA secret (`security/pkg/pki/ca`): it takes the one file format or the other,
-/// and each whole.
-fn lacking(name: &str, secret: &Value) -> Option<String> {
-    let formats: &[&[&str]] = if name == names::CACERTS {
-        &[
-            &[
-                "ca-cert.pem",
-                "ca-key.pem",
-                "root-cert.pem",
-                "cert-chain.pem",
-            ],
-            &["tls.crt", "tls.key", "ca.crt"],
-        ]
-    } else {
-        &[&["ca-cert.pem", "ca-key.pem"]]
-    };
-    let is_there = |key: &str| {
-        let value = secret["data"][key].as_str();
-        value.is_some_and(|value| !value.is_empty())
-    };
-    if formats
-        .iter()
-        .any(|keys| keys.iter().all(|key| is_there(key)))
-    {
-        return None;
-    }
-    let first = formats[0].iter().find(|key| !is_there(key))?;
-    Some(format!("no `{first}`"))
-}
-
-/// The root that istiod reads in a CA secret.
-fn secret_roots(name: &str, secret: &Value) -> Bundle {
-    use base64::Engine as _;
-    let keys: &[&str] = if name == names::CACERTS {
-        &["root-cert.pem", "ca.crt"]
-    } else {
-        &["ca-cert.pem"]
-    };
-    let texts = keys.iter().filter_map(|key| {
-        let encoded = secret["data"][*key].as_str()?;
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(encoded)
-            .ok()?;
-        String::from_utf8(bytes).ok()
-    });
-    texts
-        .map(|t| Bundle::from_certs(certs_from_pem(&t).0))
-        .find(|b| !b.is_empty())
-        .unwrap_or_default()
 }
 
 /// Who depends on istiod's own CA: certificates in use, and namespaces whose pods would get one.
@@ -376,33 +392,31 @@ async fn istiod_restart(
     if !revision.ca_server {
         return Ok(Vec::new());
     }
-    let will_load = match ca::secret_root(cluster).await {
-        Err(MeshError::Cluster(why @ ClusterError::Forbidden(_))) => Err(why),
-        will_load => Ok(will_load?),
-    };
-    let change = match (&will_load, &revision.root) {
-        (Ok(Some((_, roots))), Ok(now)) if shares_key(roots, now) => return Ok(Vec::new()),
-        (Ok(Some((secret, roots))), Ok(now)) => {
-            format!(
-                "secret {secret} holds {}, {} signs with {}",
-                show(roots),
-                revision.istiod(),
-                show(now)
-            )
+    let istiod = revision.istiod();
+    let change = match (&revision.root, readable(cluster).await?) {
+        (Err(reason), _) => format!("the root that {istiod} has now is not known: {reason}"),
+        (Ok(_), Err(why)) => {
+            format!("which CA secret {istiod} would load is not known: {why}")
         }
-        (Ok(None), Ok(now)) => format!(
-            "there is no CA secret: {} would make a new root in place of {}",
-            revision.istiod(),
-            show(now)
-        ),
-        (Err(why), Ok(_)) => format!(
-            "which CA secret {} would load is not known: {why}",
-            revision.istiod()
-        ),
-        (_, Err(reason)) => format!(
-            "the root that {} has now is not known: {reason}",
-            revision.istiod()
-        ),
+        (Ok(now), Ok(secrets)) => match secrets.load(Timestamp::now()) {
+            Ok(Some(load)) if load.anchors.shares_key(now) => return Ok(Vec::new()),
+            Ok(Some(load)) => format!(
+                "secret {} has {istiod} sign under {}, now it signs under {}",
+                load.secret,
+                show(&load.anchors),
+                show(now)
+            ),
+            Ok(None) => format!(
+                "there is no CA secret: {istiod} would make a new root in place of {}",
+                show(now)
+            ),
+            Err(found) => format!(
+                "secret {} holds {}: {istiod} would not start, or would sign under another root than {}",
+                found.secret,
+                found.holds,
+                show(now)
+            ),
+        },
     };
     let users = istiod_signed(view);
     if users.is_empty() {
@@ -421,11 +435,6 @@ fn show(bundle: &Bundle) -> String {
         .map(|c| format!("{} ({})", c.sha256().short(), c.subject()))
         .collect();
     all.join(", ")
-}
-
-fn shares_key(a: &Bundle, b: &Bundle) -> bool {
-    a.certs()
-        .any(|x| b.certs().any(|y| x.spki_sha256() == y.spki_sha256()))
 }
 
 fn istiod_removal(view: &View, revision: &str, what: &str) -> Vec<Finding> {

@@ -20,7 +20,7 @@ use crate::pki::{Bundle, Cert, CertCache, CertError, SanRules, Usage, path, when
 /// A bundle, and what webpki needs of it, prepared once.
 pub(super) struct Anchors {
     bundle: Bundle,
-    anchors: Vec<TrustAnchor<'static>>,
+    trusted: Vec<TrustAnchor<'static>>,
     /// What peers presented: the same few, again and again.
     presented: CertCache,
 }
@@ -28,7 +28,7 @@ pub(super) struct Anchors {
 impl Anchors {
     /// Every certificate of the bundle, intermediates too (`X509_V_FLAG_PARTIAL_CHAIN`).
     pub(super) fn new(bundle: &Bundle) -> Anchors {
-        let anchors = bundle
+        let trusted = bundle
             .certs()
             .filter_map(|cert| {
                 let der = CertificateDer::from(cert.der());
@@ -37,7 +37,7 @@ impl Anchors {
             .collect();
         Anchors {
             bundle: bundle.clone(),
-            anchors,
+            trusted,
             presented: CertCache::default(),
         }
     }
@@ -57,7 +57,7 @@ impl Anchors {
         };
         let provider = rustls::crypto::ring::default_provider();
         let algorithms = provider.signature_verification_algorithms.all;
-        leaf.verify_for_usage(algorithms, &self.anchors, chain, now, extended, None, None)
+        leaf.verify_for_usage(algorithms, &self.trusted, chain, now, extended, None, None)
             .map(drop)
     }
 }

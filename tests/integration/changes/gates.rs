@@ -233,7 +233,7 @@ async fn a_ca_secret_is_seen_in_every_form() {
         let Effect::CaSecret { after, .. } = effect else {
             panic!("{effect:?}");
         };
-        assert_eq!(after.unwrap()["data"]["ca-cert.pem"], KEY);
+        assert_eq!(after["data"]["ca-cert.pem"], KEY);
     }
 }
 
