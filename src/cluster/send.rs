@@ -20,6 +20,15 @@ use super::{Cluster, ClusterError, Object, merge};
 /// How often a mutation is sent.
 const ATTEMPTS: u32 = 4;
 
+/// What was under the name of an object before its creation was sent.
+enum Earlier {
+    Nothing,
+    /// An object with this UID.
+    Object(String),
+    /// It may not be read.
+    Unknown,
+}
+
 /// What reading the object back tells about a mutation whose answer was lost.
 enum Settled {
     Done(Written),
@@ -48,6 +57,7 @@ impl Cluster {
             };
             return Ok(mutation.answered(answer));
         }
+        let earlier = self.earlier(mutation).await?;
         let mut attempt = 0;
         // Whether an earlier attempt may have been carried out; whether the answer to one was lost, so that
         // it may still be.
@@ -77,7 +87,7 @@ impl Cluster {
                 {
                     if in_doubt
                         && let Settled::Done(written) =
-                            self.settle(mutation, &call, &failure).await?
+                            self.settle(mutation, &call, &failure, &earlier).await?
                     {
                         return Ok(written);
                     }
@@ -99,7 +109,7 @@ impl Cluster {
                 }
             };
             if read_back {
-                match self.settle(mutation, &call, &failure).await? {
+                match self.settle(mutation, &call, &failure, &earlier).await? {
                     Settled::Done(written) => return Ok(written),
                     Settled::NotDone => {}
                 }
@@ -113,12 +123,30 @@ impl Cluster {
         }
     }
 
+    /// Looks what is there before a creation, so that an older object that is equal is not taken for ours
+    /// afterwards. An apply has looked already.
+    async fn earlier(&self, mutation: &Mutation) -> Result<Earlier, ClusterError> {
+        if mutation.verb != Verb::Create || mutation.name.is_empty() || mutation.is_apply() {
+            return Ok(Earlier::Nothing);
+        }
+        let namespace = mutation.namespace.as_deref();
+        match self.get(&mutation.kind, namespace, &mutation.name).await {
+            Ok(None) => Ok(Earlier::Nothing),
+            Ok(Some(object)) => Ok(Earlier::Object(object.uid().to_owned())),
+            Err(error @ ClusterError::Interrupted { .. }) => Err(error),
+            Err(error) if error.retryable() => Err(error),
+            // Who may create may not be allowed to read; some kinds cannot be read at all.
+            Err(_) => Ok(Earlier::Unknown),
+        }
+    }
+
     /// Reads the object of a mutation in doubt.
     async fn settle(
         &self,
         mutation: &Mutation,
         call: &Call,
         failure: &Failure,
+        earlier: &Earlier,
     ) -> Result<Settled, ClusterError> {
         let unknown = |known: String| ClusterError::OutcomeUnknown {
             operation: call.operation,
@@ -133,9 +161,11 @@ impl Cluster {
         }
         let namespace = mutation.namespace.as_deref();
         let now = self
-            .get(&mutation.kind, namespace, &mutation.name)
+            .with_managers(&mutation.kind, namespace, &mutation.name)
             .await
             .map_err(|e| unknown(format!("it could not be read back: {e}")))?;
+        let ours = now.as_ref().is_some_and(|now| mutation.made(now));
+        let now = now.map(|now| mutation.kind.object(now));
         let same = |now: &Object| {
             let before = mutation.before.as_ref();
             before.is_none_or(|before| before.uid() == now.uid())
@@ -146,16 +176,33 @@ impl Cluster {
             message: message.to_owned(),
         };
         let body = mutation.body.as_ref().unwrap_or(&Value::Null);
-        let apply = matches!(mutation.form, PatchForm::Apply { .. });
+        let older = |now: &Object| matches!(earlier, Earlier::Object(uid) if uid == now.uid());
         match (mutation.verb, now) {
             (Verb::Create, None) => Ok(Settled::NotDone),
+            (Verb::Create, Some(now)) if older(&now) && !now.is_deleting() => {
+                Err(ClusterError::AlreadyExists {
+                    subject: call.subject.clone(),
+                })
+            }
             // What is going away is an older one of that name.
             (Verb::Create, Some(now))
                 if !now.is_deleting() && merge::difference(now.value(), body).is_none() =>
             {
-                Ok(Settled::Done(mutation.written(Outcome::Created, Some(now))))
+                match earlier {
+                    _ if !ours => Err(unknown(
+                        "an object of that name is there and as it was to be created, but it was not made by \
+                         this creation"
+                            .into(),
+                    )),
+                    Earlier::Unknown => Err(unknown(
+                        "an object of that name is there and as it was to be created; whether it was there \
+                         before is not known, since it could not be read then"
+                            .into(),
+                    )),
+                    _ => Ok(Settled::Done(mutation.written(Outcome::Created, Some(now)))),
+                }
             }
-            (Verb::Create, Some(_)) if apply => {
+            (Verb::Create, Some(_)) if mutation.is_apply() => {
                 // Applied to what is there now, it may do something else than what was reviewed.
                 Err(conflict("an object of that name has come into being"))
             }
@@ -222,6 +269,23 @@ impl Cluster {
 }
 
 impl Mutation {
+    fn is_apply(&self) -> bool {
+        matches!(self.form, PatchForm::Apply { .. })
+    }
+
+    /// Whether an object, read with its managers, has been written in the way that this change writes.
+    fn made(&self, object: &Value) -> bool {
+        let (manager, operation) = match &self.form {
+            PatchForm::Apply { manager, .. } => (manager.as_str(), "Apply"),
+            _ => (FIELD_MANAGER, "Update"),
+        };
+        let managers = object.pointer("/metadata/managedFields");
+        managers.and_then(Value::as_array).is_some_and(|all| {
+            all.iter()
+                .any(|m| m["manager"] == manager && m["operation"] == operation)
+        })
+    }
+
     /// Whether an object is as this change would leave it.
     fn is_as_wanted(&self, now: &Object) -> bool {
         let says_a_state = self.verb == Verb::Patch && self.form == PatchForm::Merge;

@@ -64,7 +64,8 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError::AlreadyExists`]; [`ClusterError::BadRequest`] if it contradicts `kind` or
-    /// `namespace`; [`ClusterError::Refused`]; and those of the server.
+    /// `namespace`, or has a `metadata.resourceVersion`; [`ClusterError::Refused`]; and those of the
+    /// server.
     pub async fn create(
         &self,
         kind: &Kind,
@@ -72,6 +73,7 @@ impl Cluster {
         object: Value,
     ) -> Result<Written, ClusterError> {
         let (namespace, body) = complete(kind, namespace, object)?;
+        without_version(&body)?;
         let name = text(&body, "/metadata/name").to_owned();
         self.mutate(Mutation {
             body: Some(body),
@@ -93,6 +95,7 @@ impl Cluster {
         object: Value,
     ) -> Result<Object, ClusterError> {
         let (namespace, body) = complete(kind, namespace, object)?;
+        without_version(&body)?;
         let subject = kind.subject(namespace.as_deref(), None);
         let path = format!("{}?dryRun=All", kind.path(namespace.as_deref(), None)?);
         let call = Call::send("dry-run create", subject, Method::POST, path, &body);
@@ -437,6 +440,20 @@ pub(super) fn complete(
         (None, false) => {}
     }
     Ok((namespace, secret_strings(kind, object)))
+}
+
+/// That an object to create is not one that was read: the server would answer with an error of its own.
+fn without_version(object: &Value) -> Result<(), ClusterError> {
+    let version = text(object, "/metadata/resourceVersion");
+    if version.is_empty() {
+        return Ok(());
+    }
+    Err(ClusterError::BadRequest {
+        message: format!(
+            "an object to create must not have `metadata.resourceVersion` (it has `{version}`): remove it, or use \
+             `cluster::replace` or `cluster::apply` for an object that is there"
+        ),
+    })
 }
 
 /// A Secret's `stringData` as the `data` that the server makes of it, so that it can be compared.
