@@ -229,6 +229,9 @@ pub trait Policy: Send + Sync {
 
     /// Told of a change that was asked for and is so already: nothing was reviewed or sent.
     fn unchanged(&self, _cluster: &Cluster, _mutation: &Mutation, _written: &Written) {}
+
+    /// Told what the server warned of in answer to a change or its rehearsal, once for each text.
+    fn warned(&self, _cluster: &Cluster, _text: &str) {}
 }
 
 /// What a mutating call did to the object.
@@ -293,6 +296,20 @@ impl Cluster {
             policy.unchanged(self, mutation, &written);
         }
         written
+    }
+
+    /// Reports a warning of the server, unless it was reported before.
+    pub(super) fn warn(&self, text: String) {
+        let Some(policy) = self.policy() else {
+            return;
+        };
+        let warned = self.shared.warned.lock();
+        let new = warned
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(text.clone());
+        if new {
+            policy.warned(self, &text);
+        }
     }
 
     /// Makes every mutation from now on a rehearsal, or ends that: all are reviewed as ever, and sent

@@ -422,7 +422,8 @@ pub(super) fn call(mutation: &Mutation, dry_run: bool) -> Result<Call, ClusterEr
             PatchForm::Apply { force: true, .. } => "&force=true",
             _ => "",
         };
-        format!("{path}?fieldManager={manager}{force}{dry_run}")
+        // A field that the kind does not have is an error, and not dropped: a script reads no warnings.
+        format!("{path}?fieldManager={manager}&fieldValidation=Strict{force}{dry_run}")
     };
     let patching = |body: &Value, path: String| Call {
         content_type: Some(match mutation.form {

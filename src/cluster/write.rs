@@ -97,7 +97,8 @@ impl Cluster {
         let (namespace, body) = complete(kind, namespace, object)?;
         without_version(&body)?;
         let subject = kind.subject(namespace.as_deref(), None);
-        let path = format!("{}?dryRun=All", kind.path(namespace.as_deref(), None)?);
+        let path = kind.path(namespace.as_deref(), None)?;
+        let path = format!("{path}?fieldValidation=Strict&dryRun=All");
         let call = Call::send("dry-run create", subject, Method::POST, path, &body);
         Ok(kind.object(self.read(&call).await?))
     }

@@ -16,7 +16,7 @@ use crate::{
     cluster::{
         Cluster, ClusterError, Mutation, Outcome, Policy, PolicyError, Refusal, Verb, Written,
     },
-    journal::{Event, Mode, MutationEvent, MutationTarget},
+    journal::{Event, Level, Mode, MutationEvent, MutationTarget},
 };
 
 /// The code of a mutation that is refused because of the run's mode.
@@ -157,6 +157,13 @@ impl Policy for Door {
         let summary = written.summary.clone();
         let what = MutationEvent::Unchanged { summary };
         self.emit(number, target(cluster, mutation), what);
+    }
+
+    fn warned(&self, cluster: &Cluster, text: &str) {
+        self.account.emit(Event::Note {
+            level: Level::Warn,
+            text: format!("the API server of `{}` warns: {text}", cluster.context()),
+        });
     }
 }
 
