@@ -73,8 +73,10 @@ impl Cluster {
             }
             PatchForm::Json | PatchForm::Strategic => {}
         }
-        self.anew_while_stale(async || {
+        let pinned = is_pinned(&patch);
+        self.anew_unless(pinned, async || {
             let before = self.get_existing(kind, namespace, name).await?;
+            as_given("patch", kind, &before, &patch)?;
             let mut body = patch.clone();
             bind(&mut body, before.resource_version());
             let change = Mutation {
@@ -99,9 +101,11 @@ impl Cluster {
     /// Server-side apply: creates the object, or sets the fields that it has and removes those that
     /// it had at the last apply of this manager. What it does not mention stays. Fields that the same
     /// manager wrote otherwise (by a patch, say) are no conflict. A namespaced object without a
-    /// namespace is put into the context's.
+    /// namespace is put into the context's. A UID or a version in it must be those of the object that is
+    /// there; where none is, they are left out.
     ///
     /// # Errors
+    /// [`ClusterError::Conflict`] for another UID or version than is there;
     /// [`ClusterError::ApplyConflict`] if others own what it would change;
     /// [`ClusterError::BadRequest`] without kind, `apiVersion` or name; [`ClusterError::Refused`]; and
     /// those of the server.
@@ -111,14 +115,17 @@ impl Cluster {
         options: &ApplyOptions,
     ) -> Result<Written, ClusterError> {
         let (kind, namespace, name) = self.address(&object, "apply").await?;
-        let (namespace, body) = complete(&kind, namespace.as_deref(), object)?;
-        let body = without_server_fields(body);
+        let (namespace, given) = complete(&kind, namespace.as_deref(), object)?;
+        let body = without_server_fields(given.clone());
         let form = |force| PatchForm::Apply {
             force,
             manager: options.field_manager.clone(),
         };
-        self.anew_while_stale(async || {
+        self.anew_unless(is_pinned(&given), async || {
             let before = self.get(&kind, namespace.as_deref(), &name).await?;
+            if let Some(before) = &before {
+                as_given("apply", &kind, before, &given)?;
+            }
             let mut body = body.clone();
             let verb = match &before {
                 Some(before) => {
@@ -206,6 +213,19 @@ impl Cluster {
         self.mutate(change).await
     }
 
+    /// Makes a change once if it is pinned to what the caller has read, else as [`Self::anew_while_stale`].
+    async fn anew_unless(
+        &self,
+        pinned: bool,
+        change: impl AsyncFn() -> Result<Written, ClusterError>,
+    ) -> Result<Written, ClusterError> {
+        if pinned {
+            change().await
+        } else {
+            self.anew_while_stale(change).await
+        }
+    }
+
     /// Makes a change from the reading on, again while somebody else is faster.
     pub(super) async fn anew_while_stale(
         &self,
@@ -264,6 +284,48 @@ fn bind(patch: &mut Value, version: &str) {
         })),
         patch => merge::merge(patch, &json!({"metadata": {"resourceVersion": version}})),
     }
+}
+
+/// The UID or the version that a change says its object has.
+fn given<'a>(patch: &'a Value, field: &str) -> Option<&'a str> {
+    let path = format!("/metadata/{field}");
+    let given = match patch {
+        Value::Array(operations) => operations
+            .iter()
+            .rfind(|o| o["path"] == path && (o["op"] == "add" || o["op"] == "replace"))
+            .and_then(|o| o.get("value")),
+        patch => patch.pointer(&path),
+    };
+    given.and_then(Value::as_str).filter(|g| !g.is_empty())
+}
+
+fn is_pinned(patch: &Value) -> bool {
+    given(patch, "uid").is_some() || given(patch, "resourceVersion").is_some()
+}
+
+/// That an object is the one, and has the version, that a change of it names.
+pub(super) fn as_given(
+    operation: &'static str,
+    kind: &Kind,
+    object: &Object,
+    patch: &Value,
+) -> Result<(), ClusterError> {
+    for (field, is) in [
+        ("uid", object.uid()),
+        ("resourceVersion", object.resource_version()),
+    ] {
+        if let Some(given) = given(patch, field).filter(|given| *given != is) {
+            return Err(ClusterError::Conflict {
+                operation,
+                subject: kind.subject(object.namespace(), Some(object.name())),
+                message: format!(
+                    "`metadata.{field}` is given as `{given}`, and it is `{is}` (leave it out to change whatever is \
+                     there)"
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn all_own(owners: &[Owner], manager: &str) -> bool {

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::door::{Mutation, Outcome, PatchForm, Verb, Written};
+use super::patch::as_given;
 use super::{Cluster, ClusterError, Kind, Object, merge, object};
 
 /// The annotation of a pod template by which `kubectl rollout restart` restarts.
@@ -106,7 +107,7 @@ impl Cluster {
     /// Applies a JSON merge patch (RFC 7396): maps are merged, lists replaced, `null` removes.
     ///
     /// # Errors
-    /// [`ClusterError::NotFound`], [`ClusterError::Refused`], and those of the server.
+    /// [`ClusterError::Conflict`] if it names another UID or version than is there; [`ClusterError::NotFound`], [`ClusterError::Refused`], and those of the server.
     pub async fn patch(
         &self,
         kind: &Kind,
@@ -120,6 +121,7 @@ impl Cluster {
             });
         }
         let before = self.get_existing(kind, namespace, name).await?;
+        as_given("patch", kind, &before, &patch)?;
         let patch = secret_strings(kind, patch);
         self.patch_read(kind, before, patch, None).await
     }

@@ -161,6 +161,9 @@ async fn apply_creates_then_merges_then_does_nothing() {
         (done.outcome, done.summary.as_str()),
         (Outcome::Created, "configmap/a created")
     );
+    let error = cluster.apply(map.clone()).await.unwrap_err();
+    assert!(matches!(error, ClusterError::Conflict { .. }), "{error}");
+    map["metadata"].as_object_mut().unwrap().remove("uid");
     let done = cluster.apply(map.clone()).await.unwrap();
     assert_eq!(
         (done.outcome, done.summary.as_str()),
