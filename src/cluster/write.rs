@@ -192,8 +192,8 @@ impl Cluster {
     /// place.
     ///
     /// # Errors
-    /// [`ClusterError::NotFound`] unless ignored, [`ClusterError::StillThere`],
-    /// [`ClusterError::Refused`], and those of the server.
+    /// [`ClusterError::NotFound`] unless ignored, [`ClusterError::Conflict`] if another one of that name is
+    /// there, [`ClusterError::StillThere`], [`ClusterError::Refused`], and those of the server.
     pub async fn delete(
         &self,
         kind: &Kind,
@@ -201,15 +201,10 @@ impl Cluster {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Written, ClusterError> {
-        let before = self.get(kind, namespace, name).await?;
-        let before = before.filter(|o| options.uid.as_deref().is_none_or(|uid| uid == o.uid()));
-        let Some(before) = before else {
-            if !options.ignore_missing {
-                return Err(ClusterError::NotFound {
-                    subject: kind.subject(namespace, Some(name)),
-                });
-            }
-            let mutation = self.mutation(Verb::Delete, kind, namespace, name);
+        let found = self.get(kind, namespace, name).await?;
+        let uid = options.uid.as_deref();
+        let mutation = self.mutation(Verb::Delete, kind, namespace, name);
+        let Some(before) = meant(&mutation, found, uid, options.ignore_missing)? else {
             let written = mutation.written(Outcome::Absent, None);
             return Ok(self.skip(&mutation, written));
         };
@@ -348,6 +343,31 @@ impl Cluster {
             return Ok(self.skip(&change, written));
         }
         self.mutate(change).await
+    }
+}
+
+/// The object that is to go, if it is there: of all that have its name, the one with this UID. None may be
+/// `missing`.
+pub(super) fn meant(
+    mutation: &Mutation,
+    found: Option<Object>,
+    uid: Option<&str>,
+    missing: bool,
+) -> Result<Option<Object>, ClusterError> {
+    match (found, uid) {
+        (Some(found), uid) if uid.is_none_or(|uid| uid == found.uid()) => Ok(Some(found)),
+        _ if missing => Ok(None),
+        (Some(found), Some(uid)) => Err(ClusterError::Conflict {
+            operation: mutation.verb.as_str(),
+            subject: mutation.subject(),
+            message: format!(
+                "another one of that name is there (uid `{}`), and not the one with uid `{uid}`",
+                found.uid()
+            ),
+        }),
+        _ => Err(ClusterError::NotFound {
+            subject: mutation.subject(),
+        }),
     }
 }
 
