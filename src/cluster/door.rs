@@ -243,8 +243,10 @@ pub enum Outcome {
     Changed,
     /// It is new.
     Created,
-    /// It is gone, or going if that was not to be waited for.
+    /// It is gone.
     Deleted,
+    /// It is going: still there, or not known to be gone, and not to be waited for.
+    Deleting,
     /// A command was executed; what it changed is not known.
     Executed,
     /// It was as wanted; nothing was sent.

@@ -76,13 +76,16 @@ impl Cluster {
             body: Some(body),
             ..self.mutation(Verb::Evict, &pods, here, name)
         };
-        let written = if going {
-            eviction.written(Outcome::Deleted, None)
+        let mut written = if going {
+            let mut written = eviction.written(Outcome::Deleting, None);
+            written.outcome = self.gone_yet(&eviction).await;
+            written
         } else {
             self.evict_when_allowed(eviction, options.patience).await?
         };
-        if let Some(limit) = options.wait {
+        if let (Some(limit), Outcome::Deleting) = (options.wait, written.outcome) {
             self.wait_gone(&pods, here, name, &uid, limit).await?;
+            written.outcome = Outcome::Deleted;
         }
         Ok(written)
     }

@@ -64,7 +64,7 @@ impl Cluster {
         let (mut in_doubt, mut lost) = (false, false);
         loop {
             let failure = match self.once(&call).await {
-                Ok(answer) => return Ok(mutation.answered(answer)),
+                Ok(answer) => return Ok(self.ended(mutation, answer).await),
                 Err(Failure::Stopped) => return Err(stopped(&call, in_doubt)),
                 Err(failure) => failure,
             };
@@ -120,6 +120,28 @@ impl Cluster {
             if self.rest(pause(attempt, &failure)).await.is_err() {
                 return Err(stopped(&call, in_doubt));
             }
+        }
+    }
+
+    /// The result of a mutation that the server answered; of an end, whether it has come yet.
+    async fn ended(&self, mutation: &Mutation, answer: Value) -> Written {
+        // A success without an object is the answer to a deletion that was carried out at once.
+        let at_once = mutation.verb == Verb::Delete && answer["kind"] == "Status";
+        let going = matches!(mutation.verb, Verb::Delete | Verb::Evict) && !at_once;
+        let mut written = mutation.answered(answer);
+        if going {
+            written.outcome = self.gone_yet(mutation).await;
+        }
+        written
+    }
+
+    /// Whether the object of a deletion is gone.
+    pub(super) async fn gone_yet(&self, mutation: &Mutation) -> Outcome {
+        let uid = mutation.before.as_ref().map_or("", Object::uid);
+        let namespace = mutation.namespace.as_deref();
+        match self.get(&mutation.kind, namespace, &mutation.name).await {
+            Ok(now) if now.as_ref().is_none_or(|now| now.uid() != uid) => Outcome::Deleted,
+            _ => Outcome::Deleting,
         }
     }
 
@@ -236,8 +258,12 @@ impl Cluster {
                 }
                 Err(conflict("the object was changed since it was read"))
             }
-            (Verb::Delete | Verb::Evict, Some(now)) if same(&now) && !now.is_deleting() => {
-                Ok(Settled::NotDone)
+            (Verb::Delete | Verb::Evict, Some(now)) if same(&now) => {
+                if !now.is_deleting() {
+                    return Ok(Settled::NotDone);
+                }
+                let written = mutation.written(Outcome::Deleting, None);
+                Ok(Settled::Done(written))
             }
             (Verb::Delete | Verb::Evict, _) => {
                 Ok(Settled::Done(mutation.written(Outcome::Deleted, None)))
@@ -338,8 +364,10 @@ impl Mutation {
         let name = object.as_ref().map_or(self.name.as_str(), Object::name);
         let mut summary = match outcome {
             Outcome::Absent => format!("{printed} {name:?} not found"),
-            Outcome::Deleted if self.verb == Verb::Evict => format!("{printed}/{name} evicted"),
-            Outcome::Deleted => match &self.namespace {
+            Outcome::Deleted | Outcome::Deleting if self.verb == Verb::Evict => {
+                format!("{printed}/{name} evicted")
+            }
+            Outcome::Deleted | Outcome::Deleting => match &self.namespace {
                 Some(ns) => format!("{printed} {name:?} deleted from {ns} namespace"),
                 None => format!("{printed} {name:?} deleted"),
             },
@@ -366,7 +394,9 @@ impl Mutation {
         let diff = match outcome {
             Outcome::Absent | Outcome::Executed | Outcome::Unchanged => String::new(),
             Outcome::Created => unified(&self.kind, None, object.as_ref()),
-            Outcome::Changed | Outcome::Deleted => unified(&self.kind, before, object.as_ref()),
+            Outcome::Changed | Outcome::Deleted | Outcome::Deleting => {
+                unified(&self.kind, before, object.as_ref())
+            }
         };
         Written {
             outcome,

@@ -189,7 +189,7 @@ impl Cluster {
 
     /// Deletes one object and waits until it is gone. What is being deleted already is waited for
     /// only. The deletion holds for the object that was read (UID), not for one that takes its
-    /// place.
+    /// place. What is still there and was not to be waited for is [`Outcome::Deleting`].
     ///
     /// # Errors
     /// [`ClusterError::NotFound`] unless ignored, [`ClusterError::Conflict`] if another one of that name is
@@ -224,13 +224,16 @@ impl Cluster {
             body: Some(body),
             ..self.mutation(Verb::Delete, kind, namespace, name)
         };
-        let written = if going {
-            deletion.written(Outcome::Deleted, None)
+        let mut written = if going {
+            let mut written = deletion.written(Outcome::Deleting, None);
+            written.outcome = self.gone_yet(&deletion).await;
+            written
         } else {
             self.mutate(deletion).await?
         };
-        if let Some(limit) = options.wait {
+        if let (Some(limit), Outcome::Deleting) = (options.wait, written.outcome) {
             self.wait_gone(kind, namespace, name, &uid, limit).await?;
+            written.outcome = Outcome::Deleted;
         }
         Ok(written)
     }

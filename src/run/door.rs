@@ -184,6 +184,7 @@ fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Changed => "changed",
         Outcome::Created => "created",
         Outcome::Deleted => "deleted",
+        Outcome::Deleting => "deleting",
         Outcome::Executed => "executed",
         Outcome::Unchanged => "unchanged",
     }

@@ -42,7 +42,8 @@ mod words {
     ///   `propagation`: `background`, `foreground` or `orphan`; `uid`: this one only: another of the name
     ///   is an error, or `absent` with `ignore_missing`; `grace`: seconds that a pod gets to end.
     ///
-    /// Gives `#{outcome, summary, diff}`, where `outcome` may be `absent`. Throws as `delete(kind, name)`.
+    /// Gives `#{outcome, summary, diff}`, where `outcome` may be `absent`, and without `wait` `deleting`: it is
+    /// still there. Throws as `delete(kind, name)`.
     ///
     /// ```rhai
     /// let done = cluster::delete("namespace", "never-was", #{ ignore_missing: true });
@@ -159,7 +160,7 @@ mod words {
     ///   must allow it now); `wait` (`true`): until it is gone; `grace`: seconds that the pod gets to end;
     ///   `uid`: this one only: another of the name is an error, or `absent` with `ignore_missing` (`false`).
     ///
-    /// Gives and throws as `evict(namespace, pod)`; `outcome` may be `absent`.
+    /// Gives and throws as `evict(namespace, pod)`; `outcome` may be `absent`, and without `wait` `deleting`.
     ///
     /// ```rhai
     /// let done = cluster::evict("legacy", "no-such-pod", #{ ignore_missing: true });
