@@ -97,6 +97,11 @@ pub struct Mutation {
     /// What the server would make of it, by its own answer to a dry run; for a scaling, whose result is
     /// one number, it is computed. Everything but a merge patch has it.
     pub foreseen: Option<Value>,
+    /// The fields that its manager has applied, for an apply: before it is foreseen those that it had, then
+    /// those that it will have.
+    pub applied: Option<Value>,
+    /// It makes its manager the owner, for an apply, of other fields than before.
+    pub takes_over: bool,
     /// The word behind it, where there is one: `label`, `annotate`, `restart`, `apply`.
     pub why: Option<&'static str>,
     /// It is rehearsed: sent with `dryRun=All`, so that nothing is stored.

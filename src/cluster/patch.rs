@@ -122,7 +122,13 @@ impl Cluster {
             manager: options.field_manager.clone(),
         };
         self.anew_unless(is_pinned(&given), async || {
-            let before = self.get(&kind, namespace.as_deref(), &name).await?;
+            let found = self
+                .with_managers(&kind, namespace.as_deref(), &name)
+                .await?;
+            let had = found
+                .as_ref()
+                .and_then(|found| applied(found, &options.field_manager).cloned());
+            let before = found.map(|found| kind.object(found));
             if let Some(before) = &before {
                 as_given("apply", &kind, before, &given)?;
             }
@@ -139,6 +145,7 @@ impl Cluster {
                 form: form(options.force),
                 before,
                 why: Some("apply"),
+                applied: had,
                 ..self.mutation(verb, &kind, namespace.as_deref(), &name)
             };
             match self.foreseen(change.clone()).await {
@@ -202,14 +209,24 @@ impl Cluster {
             return self.mutate(change).await;
         }
         let call = send::call(&change, true)?;
-        let after = change.kind.object(self.read(&call).await?);
-        let same =
-            |before: &Object| diff::stripped(before.value()) == diff::stripped(after.value());
+        let after = self.read(&call).await?;
+        // Who owns the fields is a part of what an apply wants.
+        let will_have = match &change.form {
+            PatchForm::Apply { manager, .. } => applied(&after, manager).cloned(),
+            _ => None,
+        };
+        let as_owner = will_have == change.applied;
+        let after = change.kind.object(after);
+        let same = |before: &Object| {
+            as_owner && diff::stripped(before.value()) == diff::stripped(after.value())
+        };
         if change.before.as_ref().is_some_and(same) {
             let written = change.written(Outcome::Unchanged, change.before.clone());
             return Ok(self.skip(&change, written));
         }
         change.foreseen = Some(after.to_value());
+        change.applied = will_have;
+        change.takes_over = !as_owner;
         self.mutate(change).await
     }
 
@@ -297,6 +314,15 @@ fn given<'a>(patch: &'a Value, field: &str) -> Option<&'a str> {
         patch => patch.pointer(&path),
     };
     given.and_then(Value::as_str).filter(|g| !g.is_empty())
+}
+
+/// The fields that a manager has applied, as `managedFields` has them (`fieldsV1`).
+pub(super) fn applied<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
+    let managers = object.pointer("/metadata/managedFields")?.as_array()?;
+    let own = managers.iter().find(|m| {
+        m["manager"] == manager && m["operation"] == "Apply" && text(m, "/subresource").is_empty()
+    })?;
+    own.get("fieldsV1")
 }
 
 fn is_pinned(patch: &Value) -> bool {

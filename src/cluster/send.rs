@@ -14,7 +14,7 @@ use super::call::{Call, Failure, pause};
 use super::diff::{stripped, unified};
 use super::door::{Mutation, Outcome, PatchForm, Verb, Written};
 use super::error::{IN_DOUBT, NOT_DONE};
-use super::patch::FIELD_MANAGER;
+use super::patch::{FIELD_MANAGER, applied};
 use super::{Cluster, ClusterError, Object, merge};
 
 /// How often a mutation is sent.
@@ -187,6 +187,13 @@ impl Cluster {
             .await
             .map_err(|e| unknown(format!("it could not be read back: {e}")))?;
         let ours = now.as_ref().is_some_and(|now| mutation.made(now));
+        // Equal fields are not all that an apply wants.
+        let owned = match (&mutation.form, &now) {
+            (PatchForm::Apply { manager, .. }, Some(now)) => {
+                applied(now, manager) == mutation.applied.as_ref()
+            }
+            _ => true,
+        };
         let now = now.map(|now| mutation.kind.object(now));
         let same = |now: &Object| {
             let before = mutation.before.as_ref();
@@ -238,7 +245,7 @@ impl Cluster {
                 Err(conflict("another object of that name has taken its place"))
             }
             (Verb::Patch | Verb::Replace | Verb::Scale, Some(now)) => {
-                if mutation.is_as_wanted(&now) {
+                if mutation.is_as_wanted(&now) && owned {
                     return Ok(Settled::Done(mutation.written(Outcome::Changed, Some(now))));
                 }
                 let version = mutation
@@ -312,6 +319,15 @@ impl Mutation {
         })
     }
 
+    /// Whether all that it changes is who owns the fields.
+    fn only_takes_over(&self) -> bool {
+        let same = |before: &Object| {
+            let foreseen = self.foreseen.as_ref();
+            foreseen.is_some_and(|after| stripped(after) == stripped(before.value()))
+        };
+        self.takes_over && self.before.as_ref().is_some_and(same)
+    }
+
     /// Whether an object is as this change would leave it.
     fn is_as_wanted(&self, now: &Object) -> bool {
         let says_a_state = self.verb == Verb::Patch && self.form == PatchForm::Merge;
@@ -343,7 +359,7 @@ impl Mutation {
                 let same = before.is_some_and(|b| {
                     if self.dry_run {
                         // A rehearsal makes no new version.
-                        return stripped(b.value()) == stripped(now.value());
+                        return !self.takes_over && stripped(b.value()) == stripped(now.value());
                     }
                     let version = b.resource_version();
                     !version.is_empty() && version == now.resource_version()
@@ -373,6 +389,9 @@ impl Mutation {
             },
             Outcome::Created => format!("{printed}/{name} created"),
             Outcome::Executed => format!("{printed}/{name} executed"),
+            Outcome::Changed if self.only_takes_over() => {
+                format!("{printed}/{name} configured (only who owns its fields)")
+            }
             Outcome::Changed => format!("{printed}/{name} {}", self.participle()),
             Outcome::Unchanged => {
                 let said = match self.why {

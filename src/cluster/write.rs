@@ -320,6 +320,8 @@ impl Cluster {
             body: None,
             form: PatchForm::default(),
             foreseen: None,
+            applied: None,
+            takes_over: false,
             why: None,
             dry_run: self.is_dry_run(),
         }

@@ -20,7 +20,8 @@ mod words {
     ///
     /// - `object`: a map with `apiVersion`, `kind` and `metadata.name`.
     ///
-    /// Gives `#{outcome, summary, diff, object}`, where `outcome` is `created`, `changed` or `unchanged`.
+    /// Gives `#{outcome, summary, diff, object}`, where `outcome` is `created`, `changed` (which may be only who
+    /// owns the fields: then `diff` is empty) or `unchanged`.
     /// Throws `script` if a part is missing, `refused` if a gate says no, and `cluster` if it would change
     /// fields that another manager owns: the error names each manager and field; or if it has a
     /// `metadata.uid` or `metadata.resourceVersion` that the object, being there, does not have.
