@@ -284,6 +284,8 @@ fn a_journal_gets_no_key_material() {
         body: Some(json!({"data": {"ca-key.pem": "c2VjcmV0", "gone": null}})),
         form: PatchForm::Merge,
         foreseen: None,
+        applied: None,
+        takes_over: false,
         why: None,
         dry_run: false,
     };
