@@ -305,13 +305,13 @@ fn bind(patch: &mut Value, version: &str) {
 
 /// The UID or the version that a change says its object has.
 fn given<'a>(patch: &'a Value, field: &str) -> Option<&'a str> {
-    let path = format!("/metadata/{field}");
+    let at = format!("/metadata/{field}");
     let given = match patch {
         Value::Array(operations) => operations
             .iter()
-            .rfind(|o| o["path"] == path && (o["op"] == "add" || o["op"] == "replace"))
+            .rfind(|o| o["path"] == at && (o["op"] == "add" || o["op"] == "replace"))
             .and_then(|o| o.get("value")),
-        patch => patch.pointer(&path),
+        patch => patch.pointer(&at),
     };
     given.and_then(Value::as_str).filter(|g| !g.is_empty())
 }
