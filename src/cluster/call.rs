@@ -115,7 +115,20 @@ impl StatusAnswer {
     /// Whether it says the same for as long as the objects are as they are, although its code is
     /// one of those that pass.
     pub(super) fn is_final(&self) -> bool {
-        self.budget().is_some() || self.message.contains("more than one PodDisruptionBudget")
+        self.budget().is_some()
+            || self.message.contains("more than one PodDisruptionBudget")
+            || self.wrong_fields().is_some()
+    }
+
+    /// What is said against the fields of an object: those that its kind does not have. The server quotes
+    /// the whole body before it, a Secret's too. Of an apply it is said with code 500.
+    fn wrong_fields(&self) -> Option<&str> {
+        const STRICT: &str = "strict decoding error: ";
+        const TYPED: &str = "failed to create typed patch object (";
+        if self.message.starts_with(TYPED) {
+            return Some(self.message.split_once("): ")?.1);
+        }
+        Some(self.message.rsplit_once(STRICT)?.1)
     }
 
     /// What a disruption budget says against an eviction: not that the server is busy.
@@ -189,6 +202,12 @@ impl Cluster {
             status = parts.status.as_u16(),
             "answered"
         );
+        if call.method != Method::GET {
+            let headers = parts.headers.get_all(header::WARNING).into_iter();
+            for warning in headers.filter_map(|h| warned(h.to_str().ok()?)) {
+                self.warn(warning);
+            }
+        }
         let body = body
             .collect()
             .await
@@ -330,6 +349,11 @@ impl Cluster {
                     message: said,
                 }
             }
+            (400 | 422 | 500, _) if status.wrong_fields().is_some() => ClusterError::Invalid {
+                operation,
+                subject,
+                message: status.wrong_fields().unwrap_or_default().to_owned(),
+            },
             (409, "AlreadyExists") => ClusterError::AlreadyExists { subject },
             (409, _) => ClusterError::Conflict {
                 operation,
@@ -347,6 +371,20 @@ impl Cluster {
                 code,
                 message,
             },
+        }
+    }
+}
+
+/// What a header `Warning` says: `299 - "unknown field \"x\""`.
+fn warned(header: &str) -> Option<String> {
+    let (_, quoted) = header.split_once('"')?;
+    let mut said = String::new();
+    let mut chars = quoted.chars();
+    loop {
+        match chars.next()? {
+            '"' => return Some(said),
+            '\\' => said.extend(chars.next()),
+            c => said.push(c),
         }
     }
 }
@@ -606,6 +644,15 @@ mod tests {
             r#"{"kind":"Status","reason":"Forbidden","message":"pods \"a\" is forbidden: exceeded quota: q","details":{"name":"a","kind":"pods"}}"#,
         );
         assert_eq!(rbac(&quota.message, &quota), None);
+    }
+
+    #[test]
+    fn a_warning_is_read_as_it_was_meant() {
+        assert_eq!(
+            warned(r#"299 - "unknown field \"spec.x\"""#).as_deref(),
+            Some(r#"unknown field "spec.x""#)
+        );
+        assert_eq!(warned("299 - \"cut"), None);
     }
 
     #[test]

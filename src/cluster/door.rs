@@ -97,6 +97,11 @@ pub struct Mutation {
     /// What the server would make of it, by its own answer to a dry run; for a scaling, whose result is
     /// one number, it is computed. Everything but a merge patch has it.
     pub foreseen: Option<Value>,
+    /// The fields that its manager has applied, for an apply: before it is foreseen those that it had, then
+    /// those that it will have.
+    pub applied: Option<Value>,
+    /// It makes its manager the owner, for an apply, of other fields than before.
+    pub takes_over: bool,
     /// The word behind it, where there is one: `label`, `annotate`, `restart`, `apply`.
     pub why: Option<&'static str>,
     /// It is rehearsed: sent with `dryRun=All`, so that nothing is stored.
@@ -229,6 +234,9 @@ pub trait Policy: Send + Sync {
 
     /// Told of a change that was asked for and is so already: nothing was reviewed or sent.
     fn unchanged(&self, _cluster: &Cluster, _mutation: &Mutation, _written: &Written) {}
+
+    /// Told what the server warned of in answer to a change or its rehearsal, once for each text.
+    fn warned(&self, _cluster: &Cluster, _text: &str) {}
 }
 
 /// What a mutating call did to the object.
@@ -240,8 +248,10 @@ pub enum Outcome {
     Changed,
     /// It is new.
     Created,
-    /// It is gone, or going if that was not to be waited for.
+    /// It is gone.
     Deleted,
+    /// It is going: still there, or not known to be gone, and not to be waited for.
+    Deleting,
     /// A command was executed; what it changed is not known.
     Executed,
     /// It was as wanted; nothing was sent.
@@ -293,6 +303,20 @@ impl Cluster {
             policy.unchanged(self, mutation, &written);
         }
         written
+    }
+
+    /// Reports a warning of the server, unless it was reported before.
+    pub(super) fn warn(&self, text: String) {
+        let Some(policy) = self.policy() else {
+            return;
+        };
+        let warned = self.shared.warned.lock();
+        let new = warned
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(text.clone());
+        if new {
+            policy.warned(self, &text);
+        }
     }
 
     /// Makes every mutation from now on a rehearsal, or ends that: all are reviewed as ever, and sent

@@ -530,6 +530,12 @@ impl ClusterError {
                 f.resource,
                 scope(f.namespace.as_deref())
             )),
+            Self::Invalid { message, .. }
+                if message.contains("unknown field")
+                    || message.contains("not declared in schema") =>
+            {
+                Some("`kubectl explain` lists the fields of a kind; nothing was changed".into())
+            }
             Self::KindsUnread { .. } => Some(
                 "the API server behind them is down: `kubectl get apiservices` tells which one"
                     .into(),

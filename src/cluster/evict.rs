@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::door::{Mutation, Outcome, Verb, Written};
 use super::error::NOT_DONE;
+use super::write::meant;
 use super::{Cluster, ClusterError, send};
 
 /// How often a budget is asked whether it allows an eviction now. `kubectl drain` asks every 5 s;
@@ -47,7 +48,8 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError::EvictionBlocked`] with the budget and what it allows;
-    /// [`ClusterError::NotFound`] unless ignored; [`ClusterError::StillThere`];
+    /// [`ClusterError::NotFound`] unless ignored; [`ClusterError::Conflict`] if another one of that name is
+    /// there; [`ClusterError::StillThere`];
     /// [`ClusterError::Refused`]; and those of the server.
     pub async fn evict(
         &self,
@@ -57,15 +59,10 @@ impl Cluster {
     ) -> Result<Written, ClusterError> {
         let pods = self.kind("v1/pods").await?;
         let here = Some(namespace);
-        let before = self.get(&pods, here, name).await?;
+        let found = self.get(&pods, here, name).await?;
         let uid = options.uid.as_deref();
-        let Some(before) = before.filter(|o| uid.is_none_or(|uid| uid == o.uid())) else {
-            if !options.ignore_missing {
-                return Err(ClusterError::NotFound {
-                    subject: pods.subject(here, Some(name)),
-                });
-            }
-            let nothing = self.mutation(Verb::Evict, &pods, here, name);
+        let nothing = self.mutation(Verb::Evict, &pods, here, name);
+        let Some(before) = meant(&nothing, found, uid, options.ignore_missing)? else {
             let written = nothing.written(Outcome::Absent, None);
             return Ok(self.skip(&nothing, written));
         };
@@ -79,13 +76,16 @@ impl Cluster {
             body: Some(body),
             ..self.mutation(Verb::Evict, &pods, here, name)
         };
-        let written = if going {
-            eviction.written(Outcome::Deleted, None)
+        let mut written = if going {
+            let mut written = eviction.written(Outcome::Deleting, None);
+            written.outcome = self.gone_yet(&eviction).await;
+            written
         } else {
             self.evict_when_allowed(eviction, options.patience).await?
         };
-        if let Some(limit) = options.wait {
+        if let (Some(limit), Outcome::Deleting) = (options.wait, written.outcome) {
             self.wait_gone(&pods, here, name, &uid, limit).await?;
+            written.outcome = Outcome::Deleted;
         }
         Ok(written)
     }

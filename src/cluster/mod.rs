@@ -118,6 +118,8 @@ struct Shared {
     dry_run: AtomicBool,
     /// The objects of which a change was rehearsed, by [`Subject::key`].
     rehearsed: Mutex<BTreeSet<String>>,
+    /// What the server has warned of.
+    warned: Mutex<BTreeSet<String>>,
     limiter: limit::Limiter,
     stop: RwLock<Option<Arc<dyn Stop>>>,
 }
@@ -145,6 +147,7 @@ impl Cluster {
                 policy: RwLock::default(),
                 dry_run: AtomicBool::default(),
                 rehearsed: Mutex::default(),
+                warned: Mutex::default(),
                 limiter: limit::Limiter::default(),
                 stop: RwLock::default(),
             }),

@@ -73,8 +73,10 @@ impl Cluster {
             }
             PatchForm::Json | PatchForm::Strategic => {}
         }
-        self.anew_while_stale(async || {
+        let pinned = is_pinned(&patch);
+        self.anew_unless(pinned, async || {
             let before = self.get_existing(kind, namespace, name).await?;
+            as_given("patch", kind, &before, &patch)?;
             let mut body = patch.clone();
             bind(&mut body, before.resource_version());
             let change = Mutation {
@@ -99,9 +101,11 @@ impl Cluster {
     /// Server-side apply: creates the object, or sets the fields that it has and removes those that
     /// it had at the last apply of this manager. What it does not mention stays. Fields that the same
     /// manager wrote otherwise (by a patch, say) are no conflict. A namespaced object without a
-    /// namespace is put into the context's.
+    /// namespace is put into the context's. A UID or a version in it must be those of the object that is
+    /// there; where none is, they are left out.
     ///
     /// # Errors
+    /// [`ClusterError::Conflict`] for another UID or version than is there;
     /// [`ClusterError::ApplyConflict`] if others own what it would change;
     /// [`ClusterError::BadRequest`] without kind, `apiVersion` or name; [`ClusterError::Refused`]; and
     /// those of the server.
@@ -111,14 +115,23 @@ impl Cluster {
         options: &ApplyOptions,
     ) -> Result<Written, ClusterError> {
         let (kind, namespace, name) = self.address(&object, "apply").await?;
-        let (namespace, body) = complete(&kind, namespace.as_deref(), object)?;
-        let body = without_server_fields(body);
+        let (namespace, given) = complete(&kind, namespace.as_deref(), object)?;
+        let body = without_server_fields(given.clone());
         let form = |force| PatchForm::Apply {
             force,
             manager: options.field_manager.clone(),
         };
-        self.anew_while_stale(async || {
-            let before = self.get(&kind, namespace.as_deref(), &name).await?;
+        self.anew_unless(is_pinned(&given), async || {
+            let found = self
+                .with_managers(&kind, namespace.as_deref(), &name)
+                .await?;
+            let had = found
+                .as_ref()
+                .and_then(|found| applied(found, &options.field_manager).cloned());
+            let before = found.map(|found| kind.object(found));
+            if let Some(before) = &before {
+                as_given("apply", &kind, before, &given)?;
+            }
             let mut body = body.clone();
             let verb = match &before {
                 Some(before) => {
@@ -132,6 +145,7 @@ impl Cluster {
                 form: form(options.force),
                 before,
                 why: Some("apply"),
+                applied: had,
                 ..self.mutation(verb, &kind, namespace.as_deref(), &name)
             };
             match self.foreseen(change.clone()).await {
@@ -195,15 +209,38 @@ impl Cluster {
             return self.mutate(change).await;
         }
         let call = send::call(&change, true)?;
-        let after = change.kind.object(self.read(&call).await?);
-        let same =
-            |before: &Object| diff::stripped(before.value()) == diff::stripped(after.value());
+        let after = self.read(&call).await?;
+        // Who owns the fields is a part of what an apply wants.
+        let will_have = match &change.form {
+            PatchForm::Apply { manager, .. } => applied(&after, manager).cloned(),
+            _ => None,
+        };
+        let as_owner = will_have == change.applied;
+        let after = change.kind.object(after);
+        let same = |before: &Object| {
+            as_owner && diff::stripped(before.value()) == diff::stripped(after.value())
+        };
         if change.before.as_ref().is_some_and(same) {
             let written = change.written(Outcome::Unchanged, change.before.clone());
             return Ok(self.skip(&change, written));
         }
         change.foreseen = Some(after.to_value());
+        change.applied = will_have;
+        change.takes_over = !as_owner;
         self.mutate(change).await
+    }
+
+    /// Makes a change once if it is pinned to what the caller has read, else as [`Self::anew_while_stale`].
+    async fn anew_unless(
+        &self,
+        pinned: bool,
+        change: impl AsyncFn() -> Result<Written, ClusterError>,
+    ) -> Result<Written, ClusterError> {
+        if pinned {
+            change().await
+        } else {
+            self.anew_while_stale(change).await
+        }
     }
 
     /// Makes a change from the reading on, again while somebody else is faster.
@@ -264,6 +301,57 @@ fn bind(patch: &mut Value, version: &str) {
         })),
         patch => merge::merge(patch, &json!({"metadata": {"resourceVersion": version}})),
     }
+}
+
+/// The UID or the version that a change says its object has.
+fn given<'a>(patch: &'a Value, field: &str) -> Option<&'a str> {
+    let at = format!("/metadata/{field}");
+    let given = match patch {
+        Value::Array(operations) => operations
+            .iter()
+            .rfind(|o| o["path"] == at && (o["op"] == "add" || o["op"] == "replace"))
+            .and_then(|o| o.get("value")),
+        patch => patch.pointer(&at),
+    };
+    given.and_then(Value::as_str).filter(|g| !g.is_empty())
+}
+
+/// The fields that a manager has applied, as `managedFields` has them (`fieldsV1`).
+pub(super) fn applied<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
+    let managers = object.pointer("/metadata/managedFields")?.as_array()?;
+    let own = managers.iter().find(|m| {
+        m["manager"] == manager && m["operation"] == "Apply" && text(m, "/subresource").is_empty()
+    })?;
+    own.get("fieldsV1")
+}
+
+fn is_pinned(patch: &Value) -> bool {
+    given(patch, "uid").is_some() || given(patch, "resourceVersion").is_some()
+}
+
+/// That an object is the one, and has the version, that a change of it names.
+pub(super) fn as_given(
+    operation: &'static str,
+    kind: &Kind,
+    object: &Object,
+    patch: &Value,
+) -> Result<(), ClusterError> {
+    for (field, is) in [
+        ("uid", object.uid()),
+        ("resourceVersion", object.resource_version()),
+    ] {
+        if let Some(given) = given(patch, field).filter(|given| *given != is) {
+            return Err(ClusterError::Conflict {
+                operation,
+                subject: kind.subject(object.namespace(), Some(object.name())),
+                message: format!(
+                    "`metadata.{field}` is given as `{given}`, and it is `{is}` (leave it out to change whatever is \
+                     there)"
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn all_own(owners: &[Owner], manager: &str) -> bool {

@@ -66,13 +66,24 @@ impl Cluster {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Option<Object>, ClusterError> {
+        let read = self.with_managers(kind, namespace, name).await?;
+        Ok(read.map(|value| kind.object(value)))
+    }
+
+    /// As [`Self::get`], as the server has it, `managedFields` included.
+    pub(super) async fn with_managers(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Value>, ClusterError> {
         let call = Call::get(
             "get",
             kind.subject(namespace, Some(name)),
             kind.path(namespace, Some(name))?,
         );
         match self.try_read(&call).await {
-            Ok(value) => Ok(Some(kind.object(value))),
+            Ok(value) => Ok(Some(value)),
             Err(Failure::Status(s)) if s.is_missing_object() => Ok(None),
             Err(failure) => Err(self.error(&call, failure)),
         }

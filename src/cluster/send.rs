@@ -14,11 +14,20 @@ use super::call::{Call, Failure, pause};
 use super::diff::{stripped, unified};
 use super::door::{Mutation, Outcome, PatchForm, Verb, Written};
 use super::error::{IN_DOUBT, NOT_DONE};
-use super::patch::FIELD_MANAGER;
+use super::patch::{FIELD_MANAGER, applied};
 use super::{Cluster, ClusterError, Object, merge};
 
 /// How often a mutation is sent.
 const ATTEMPTS: u32 = 4;
+
+/// What was under the name of an object before its creation was sent.
+enum Earlier {
+    Nothing,
+    /// An object with this UID.
+    Object(String),
+    /// It may not be read.
+    Unknown,
+}
 
 /// What reading the object back tells about a mutation whose answer was lost.
 enum Settled {
@@ -48,13 +57,14 @@ impl Cluster {
             };
             return Ok(mutation.answered(answer));
         }
+        let earlier = self.earlier(mutation).await?;
         let mut attempt = 0;
         // Whether an earlier attempt may have been carried out; whether the answer to one was lost, so that
         // it may still be.
         let (mut in_doubt, mut lost) = (false, false);
         loop {
             let failure = match self.once(&call).await {
-                Ok(answer) => return Ok(mutation.answered(answer)),
+                Ok(answer) => return Ok(self.ended(mutation, answer).await),
                 Err(Failure::Stopped) => return Err(stopped(&call, in_doubt)),
                 Err(failure) => failure,
             };
@@ -77,7 +87,7 @@ impl Cluster {
                 {
                     if in_doubt
                         && let Settled::Done(written) =
-                            self.settle(mutation, &call, &failure).await?
+                            self.settle(mutation, &call, &failure, &earlier).await?
                     {
                         return Ok(written);
                     }
@@ -99,7 +109,7 @@ impl Cluster {
                 }
             };
             if read_back {
-                match self.settle(mutation, &call, &failure).await? {
+                match self.settle(mutation, &call, &failure, &earlier).await? {
                     Settled::Done(written) => return Ok(written),
                     Settled::NotDone => {}
                 }
@@ -113,12 +123,52 @@ impl Cluster {
         }
     }
 
+    /// The result of a mutation that the server answered; of an end, whether it has come yet.
+    async fn ended(&self, mutation: &Mutation, answer: Value) -> Written {
+        // A success without an object is the answer to a deletion that was carried out at once.
+        let at_once = mutation.verb == Verb::Delete && answer["kind"] == "Status";
+        let going = matches!(mutation.verb, Verb::Delete | Verb::Evict) && !at_once;
+        let mut written = mutation.answered(answer);
+        if going {
+            written.outcome = self.gone_yet(mutation).await;
+        }
+        written
+    }
+
+    /// Whether the object of a deletion is gone.
+    pub(super) async fn gone_yet(&self, mutation: &Mutation) -> Outcome {
+        let uid = mutation.before.as_ref().map_or("", Object::uid);
+        let namespace = mutation.namespace.as_deref();
+        match self.get(&mutation.kind, namespace, &mutation.name).await {
+            Ok(now) if now.as_ref().is_none_or(|now| now.uid() != uid) => Outcome::Deleted,
+            _ => Outcome::Deleting,
+        }
+    }
+
+    /// Looks what is there before a creation, so that an older object that is equal is not taken for ours
+    /// afterwards. An apply has looked already.
+    async fn earlier(&self, mutation: &Mutation) -> Result<Earlier, ClusterError> {
+        if mutation.verb != Verb::Create || mutation.name.is_empty() || mutation.is_apply() {
+            return Ok(Earlier::Nothing);
+        }
+        let namespace = mutation.namespace.as_deref();
+        match self.get(&mutation.kind, namespace, &mutation.name).await {
+            Ok(None) => Ok(Earlier::Nothing),
+            Ok(Some(object)) => Ok(Earlier::Object(object.uid().to_owned())),
+            Err(error @ ClusterError::Interrupted { .. }) => Err(error),
+            Err(error) if error.retryable() => Err(error),
+            // Who may create may not be allowed to read; some kinds cannot be read at all.
+            Err(_) => Ok(Earlier::Unknown),
+        }
+    }
+
     /// Reads the object of a mutation in doubt.
     async fn settle(
         &self,
         mutation: &Mutation,
         call: &Call,
         failure: &Failure,
+        earlier: &Earlier,
     ) -> Result<Settled, ClusterError> {
         let unknown = |known: String| ClusterError::OutcomeUnknown {
             operation: call.operation,
@@ -133,9 +183,18 @@ impl Cluster {
         }
         let namespace = mutation.namespace.as_deref();
         let now = self
-            .get(&mutation.kind, namespace, &mutation.name)
+            .with_managers(&mutation.kind, namespace, &mutation.name)
             .await
             .map_err(|e| unknown(format!("it could not be read back: {e}")))?;
+        let ours = now.as_ref().is_some_and(|now| mutation.made(now));
+        // Equal fields are not all that an apply wants.
+        let owned = match (&mutation.form, &now) {
+            (PatchForm::Apply { manager, .. }, Some(now)) => {
+                applied(now, manager) == mutation.applied.as_ref()
+            }
+            _ => true,
+        };
+        let now = now.map(|now| mutation.kind.object(now));
         let same = |now: &Object| {
             let before = mutation.before.as_ref();
             before.is_none_or(|before| before.uid() == now.uid())
@@ -146,16 +205,33 @@ impl Cluster {
             message: message.to_owned(),
         };
         let body = mutation.body.as_ref().unwrap_or(&Value::Null);
-        let apply = matches!(mutation.form, PatchForm::Apply { .. });
+        let older = |now: &Object| matches!(earlier, Earlier::Object(uid) if uid == now.uid());
         match (mutation.verb, now) {
             (Verb::Create, None) => Ok(Settled::NotDone),
+            (Verb::Create, Some(now)) if older(&now) && !now.is_deleting() => {
+                Err(ClusterError::AlreadyExists {
+                    subject: call.subject.clone(),
+                })
+            }
             // What is going away is an older one of that name.
             (Verb::Create, Some(now))
                 if !now.is_deleting() && merge::difference(now.value(), body).is_none() =>
             {
-                Ok(Settled::Done(mutation.written(Outcome::Created, Some(now))))
+                match earlier {
+                    _ if !ours => Err(unknown(
+                        "an object of that name is there and as it was to be created, but it was not made by \
+                         this creation"
+                            .into(),
+                    )),
+                    Earlier::Unknown => Err(unknown(
+                        "an object of that name is there and as it was to be created; whether it was there \
+                         before is not known, since it could not be read then"
+                            .into(),
+                    )),
+                    _ => Ok(Settled::Done(mutation.written(Outcome::Created, Some(now)))),
+                }
             }
-            (Verb::Create, Some(_)) if apply => {
+            (Verb::Create, Some(_)) if mutation.is_apply() => {
                 // Applied to what is there now, it may do something else than what was reviewed.
                 Err(conflict("an object of that name has come into being"))
             }
@@ -169,7 +245,7 @@ impl Cluster {
                 Err(conflict("another object of that name has taken its place"))
             }
             (Verb::Patch | Verb::Replace | Verb::Scale, Some(now)) => {
-                if mutation.is_as_wanted(&now) {
+                if mutation.is_as_wanted(&now) && owned {
                     return Ok(Settled::Done(mutation.written(Outcome::Changed, Some(now))));
                 }
                 let version = mutation
@@ -189,8 +265,12 @@ impl Cluster {
                 }
                 Err(conflict("the object was changed since it was read"))
             }
-            (Verb::Delete | Verb::Evict, Some(now)) if same(&now) && !now.is_deleting() => {
-                Ok(Settled::NotDone)
+            (Verb::Delete | Verb::Evict, Some(now)) if same(&now) => {
+                if !now.is_deleting() {
+                    return Ok(Settled::NotDone);
+                }
+                let written = mutation.written(Outcome::Deleting, None);
+                Ok(Settled::Done(written))
             }
             (Verb::Delete | Verb::Evict, _) => {
                 Ok(Settled::Done(mutation.written(Outcome::Deleted, None)))
@@ -222,6 +302,32 @@ impl Cluster {
 }
 
 impl Mutation {
+    fn is_apply(&self) -> bool {
+        matches!(self.form, PatchForm::Apply { .. })
+    }
+
+    /// Whether an object, read with its managers, has been written in the way that this change writes.
+    fn made(&self, object: &Value) -> bool {
+        let (manager, operation) = match &self.form {
+            PatchForm::Apply { manager, .. } => (manager.as_str(), "Apply"),
+            _ => (FIELD_MANAGER, "Update"),
+        };
+        let managers = object.pointer("/metadata/managedFields");
+        managers.and_then(Value::as_array).is_some_and(|all| {
+            all.iter()
+                .any(|m| m["manager"] == manager && m["operation"] == operation)
+        })
+    }
+
+    /// Whether all that it changes is who owns the fields.
+    fn only_takes_over(&self) -> bool {
+        let same = |before: &Object| {
+            let foreseen = self.foreseen.as_ref();
+            foreseen.is_some_and(|after| stripped(after) == stripped(before.value()))
+        };
+        self.takes_over && self.before.as_ref().is_some_and(same)
+    }
+
     /// Whether an object is as this change would leave it.
     fn is_as_wanted(&self, now: &Object) -> bool {
         let says_a_state = self.verb == Verb::Patch && self.form == PatchForm::Merge;
@@ -253,7 +359,7 @@ impl Mutation {
                 let same = before.is_some_and(|b| {
                     if self.dry_run {
                         // A rehearsal makes no new version.
-                        return stripped(b.value()) == stripped(now.value());
+                        return !self.takes_over && stripped(b.value()) == stripped(now.value());
                     }
                     let version = b.resource_version();
                     !version.is_empty() && version == now.resource_version()
@@ -274,13 +380,18 @@ impl Mutation {
         let name = object.as_ref().map_or(self.name.as_str(), Object::name);
         let mut summary = match outcome {
             Outcome::Absent => format!("{printed} {name:?} not found"),
-            Outcome::Deleted if self.verb == Verb::Evict => format!("{printed}/{name} evicted"),
-            Outcome::Deleted => match &self.namespace {
+            Outcome::Deleted | Outcome::Deleting if self.verb == Verb::Evict => {
+                format!("{printed}/{name} evicted")
+            }
+            Outcome::Deleted | Outcome::Deleting => match &self.namespace {
                 Some(ns) => format!("{printed} {name:?} deleted from {ns} namespace"),
                 None => format!("{printed} {name:?} deleted"),
             },
             Outcome::Created => format!("{printed}/{name} created"),
             Outcome::Executed => format!("{printed}/{name} executed"),
+            Outcome::Changed if self.only_takes_over() => {
+                format!("{printed}/{name} configured (only who owns its fields)")
+            }
             Outcome::Changed => format!("{printed}/{name} {}", self.participle()),
             Outcome::Unchanged => {
                 let said = match self.why {
@@ -302,7 +413,9 @@ impl Mutation {
         let diff = match outcome {
             Outcome::Absent | Outcome::Executed | Outcome::Unchanged => String::new(),
             Outcome::Created => unified(&self.kind, None, object.as_ref()),
-            Outcome::Changed | Outcome::Deleted => unified(&self.kind, before, object.as_ref()),
+            Outcome::Changed | Outcome::Deleted | Outcome::Deleting => {
+                unified(&self.kind, before, object.as_ref())
+            }
         };
         Written {
             outcome,
@@ -358,7 +471,8 @@ pub(super) fn call(mutation: &Mutation, dry_run: bool) -> Result<Call, ClusterEr
             PatchForm::Apply { force: true, .. } => "&force=true",
             _ => "",
         };
-        format!("{path}?fieldManager={manager}{force}{dry_run}")
+        // A field that the kind does not have is an error, and not dropped: a script reads no warnings.
+        format!("{path}?fieldManager={manager}&fieldValidation=Strict{force}{dry_run}")
     };
     let patching = |body: &Value, path: String| Call {
         content_type: Some(match mutation.form {

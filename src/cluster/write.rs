@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::door::{Mutation, Outcome, PatchForm, Verb, Written};
+use super::patch::as_given;
 use super::{Cluster, ClusterError, Kind, Object, merge, object};
 
 /// The annotation of a pod template by which `kubectl rollout restart` restarts.
@@ -64,7 +65,8 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError::AlreadyExists`]; [`ClusterError::BadRequest`] if it contradicts `kind` or
-    /// `namespace`; [`ClusterError::Refused`]; and those of the server.
+    /// `namespace`, or has a `metadata.resourceVersion`; [`ClusterError::Refused`]; and those of the
+    /// server.
     pub async fn create(
         &self,
         kind: &Kind,
@@ -72,6 +74,7 @@ impl Cluster {
         object: Value,
     ) -> Result<Written, ClusterError> {
         let (namespace, body) = complete(kind, namespace, object)?;
+        without_version(&body)?;
         let name = text(&body, "/metadata/name").to_owned();
         self.mutate(Mutation {
             body: Some(body),
@@ -93,8 +96,10 @@ impl Cluster {
         object: Value,
     ) -> Result<Object, ClusterError> {
         let (namespace, body) = complete(kind, namespace, object)?;
+        without_version(&body)?;
         let subject = kind.subject(namespace.as_deref(), None);
-        let path = format!("{}?dryRun=All", kind.path(namespace.as_deref(), None)?);
+        let path = kind.path(namespace.as_deref(), None)?;
+        let path = format!("{path}?fieldValidation=Strict&dryRun=All");
         let call = Call::send("dry-run create", subject, Method::POST, path, &body);
         Ok(kind.object(self.read(&call).await?))
     }
@@ -102,7 +107,7 @@ impl Cluster {
     /// Applies a JSON merge patch (RFC 7396): maps are merged, lists replaced, `null` removes.
     ///
     /// # Errors
-    /// [`ClusterError::NotFound`], [`ClusterError::Refused`], and those of the server.
+    /// [`ClusterError::Conflict`] if it names another UID or version than is there; [`ClusterError::NotFound`], [`ClusterError::Refused`], and those of the server.
     pub async fn patch(
         &self,
         kind: &Kind,
@@ -116,6 +121,7 @@ impl Cluster {
             });
         }
         let before = self.get_existing(kind, namespace, name).await?;
+        as_given("patch", kind, &before, &patch)?;
         let patch = secret_strings(kind, patch);
         self.patch_read(kind, before, patch, None).await
     }
@@ -183,11 +189,11 @@ impl Cluster {
 
     /// Deletes one object and waits until it is gone. What is being deleted already is waited for
     /// only. The deletion holds for the object that was read (UID), not for one that takes its
-    /// place.
+    /// place. What is still there and was not to be waited for is [`Outcome::Deleting`].
     ///
     /// # Errors
-    /// [`ClusterError::NotFound`] unless ignored, [`ClusterError::StillThere`],
-    /// [`ClusterError::Refused`], and those of the server.
+    /// [`ClusterError::NotFound`] unless ignored, [`ClusterError::Conflict`] if another one of that name is
+    /// there, [`ClusterError::StillThere`], [`ClusterError::Refused`], and those of the server.
     pub async fn delete(
         &self,
         kind: &Kind,
@@ -195,15 +201,10 @@ impl Cluster {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Written, ClusterError> {
-        let before = self.get(kind, namespace, name).await?;
-        let before = before.filter(|o| options.uid.as_deref().is_none_or(|uid| uid == o.uid()));
-        let Some(before) = before else {
-            if !options.ignore_missing {
-                return Err(ClusterError::NotFound {
-                    subject: kind.subject(namespace, Some(name)),
-                });
-            }
-            let mutation = self.mutation(Verb::Delete, kind, namespace, name);
+        let found = self.get(kind, namespace, name).await?;
+        let uid = options.uid.as_deref();
+        let mutation = self.mutation(Verb::Delete, kind, namespace, name);
+        let Some(before) = meant(&mutation, found, uid, options.ignore_missing)? else {
             let written = mutation.written(Outcome::Absent, None);
             return Ok(self.skip(&mutation, written));
         };
@@ -223,13 +224,16 @@ impl Cluster {
             body: Some(body),
             ..self.mutation(Verb::Delete, kind, namespace, name)
         };
-        let written = if going {
-            deletion.written(Outcome::Deleted, None)
+        let mut written = if going {
+            let mut written = deletion.written(Outcome::Deleting, None);
+            written.outcome = self.gone_yet(&deletion).await;
+            written
         } else {
             self.mutate(deletion).await?
         };
-        if let Some(limit) = options.wait {
+        if let (Some(limit), Outcome::Deleting) = (options.wait, written.outcome) {
             self.wait_gone(kind, namespace, name, &uid, limit).await?;
+            written.outcome = Outcome::Deleted;
         }
         Ok(written)
     }
@@ -316,6 +320,8 @@ impl Cluster {
             body: None,
             form: PatchForm::default(),
             foreseen: None,
+            applied: None,
+            takes_over: false,
             why: None,
             dry_run: self.is_dry_run(),
         }
@@ -342,6 +348,31 @@ impl Cluster {
             return Ok(self.skip(&change, written));
         }
         self.mutate(change).await
+    }
+}
+
+/// The object that is to go, if it is there: of all that have its name, the one with this UID. None may be
+/// `missing`.
+pub(super) fn meant(
+    mutation: &Mutation,
+    found: Option<Object>,
+    uid: Option<&str>,
+    missing: bool,
+) -> Result<Option<Object>, ClusterError> {
+    match (found, uid) {
+        (Some(found), uid) if uid.is_none_or(|uid| uid == found.uid()) => Ok(Some(found)),
+        _ if missing => Ok(None),
+        (Some(found), Some(uid)) => Err(ClusterError::Conflict {
+            operation: mutation.verb.as_str(),
+            subject: mutation.subject(),
+            message: format!(
+                "another one of that name is there (uid `{}`), and not the one with uid `{uid}`",
+                found.uid()
+            ),
+        }),
+        _ => Err(ClusterError::NotFound {
+            subject: mutation.subject(),
+        }),
     }
 }
 
@@ -437,6 +468,20 @@ pub(super) fn complete(
         (None, false) => {}
     }
     Ok((namespace, secret_strings(kind, object)))
+}
+
+/// That an object to create is not one that was read: the server would answer with an error of its own.
+fn without_version(object: &Value) -> Result<(), ClusterError> {
+    let version = text(object, "/metadata/resourceVersion");
+    if version.is_empty() {
+        return Ok(());
+    }
+    Err(ClusterError::BadRequest {
+        message: format!(
+            "an object to create must not have `metadata.resourceVersion` (it has `{version}`): remove it, or use \
+             `cluster::replace` or `cluster::apply` for an object that is there"
+        ),
+    })
 }
 
 /// A Secret's `stringData` as the `data` that the server makes of it, so that it can be compared.

@@ -312,7 +312,7 @@ pub enum MutationEvent {
     },
     /// It was sent and answered.
     Sent {
-        /// `created`, `changed`, `unchanged`, `deleted`, `absent`.
+        /// `created`, `changed`, `unchanged`, `deleted`, `deleting`, `absent`.
         outcome: String,
         /// As kubectl says it: `namespace/shop labeled`.
         summary: String,

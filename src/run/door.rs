@@ -16,7 +16,7 @@ use crate::{
     cluster::{
         Cluster, ClusterError, Mutation, Outcome, Policy, PolicyError, Refusal, Verb, Written,
     },
-    journal::{Event, Mode, MutationEvent, MutationTarget},
+    journal::{Event, Level, Mode, MutationEvent, MutationTarget},
 };
 
 /// The code of a mutation that is refused because of the run's mode.
@@ -158,6 +158,13 @@ impl Policy for Door {
         let what = MutationEvent::Unchanged { summary };
         self.emit(number, target(cluster, mutation), what);
     }
+
+    fn warned(&self, cluster: &Cluster, text: &str) {
+        self.account.emit(Event::Note {
+            level: Level::Warn,
+            text: format!("the API server of `{}` warns: {text}", cluster.context()),
+        });
+    }
 }
 
 fn target(cluster: &Cluster, mutation: &Mutation) -> MutationTarget {
@@ -177,6 +184,7 @@ fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Changed => "changed",
         Outcome::Created => "created",
         Outcome::Deleted => "deleted",
+        Outcome::Deleting => "deleting",
         Outcome::Executed => "executed",
         Outcome::Unchanged => "unchanged",
     }

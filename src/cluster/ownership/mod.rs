@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::call::{Call, Failure};
 use super::{Cluster, ClusterError, Kind, Object, Selector, merge};
 use fields::{changed_paths, leaves, owns, shown};
 use marks::{Mark, Tool, declared};
@@ -113,7 +112,7 @@ impl Cluster {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<(Vec<Manager>, Vec<Owner>), ClusterError> {
-        let object = self.with_managers(kind, namespace, name).await?;
+        let object = self.existing_with_managers(kind, namespace, name).await?;
         Ok((managers(&object), owners(&object)))
     }
 
@@ -128,7 +127,7 @@ impl Cluster {
         name: &str,
         change: &Value,
     ) -> Result<Vec<Revert>, ClusterError> {
-        let object = self.with_managers(kind, namespace, name).await?;
+        let object = self.existing_with_managers(kind, namespace, name).await?;
         let mut found = reverts(&object, change);
         let replicas = ["spec", "replicas"].map(str::to_owned);
         let scales = changed_paths(&object, change)
@@ -164,22 +163,18 @@ impl Cluster {
         })
     }
 
-    /// An object as the server has it, `managedFields` included.
-    async fn with_managers(
+    /// As [`Cluster::with_managers`], of an object that must be there.
+    async fn existing_with_managers(
         &self,
         kind: &Kind,
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Value, ClusterError> {
-        let subject = kind.subject(namespace, Some(name));
-        let call = Call::get("get", subject, kind.path(namespace, Some(name))?);
-        match self.try_read(&call).await {
-            Ok(object) => Ok(object),
-            Err(Failure::Status(s)) if s.is_missing_object() => Err(ClusterError::NotFound {
-                subject: call.subject,
-            }),
-            Err(failure) => Err(self.error(&call, failure)),
-        }
+        self.with_managers(kind, namespace, name)
+            .await?
+            .ok_or_else(|| ClusterError::NotFound {
+                subject: kind.subject(namespace, Some(name)),
+            })
     }
 }
 

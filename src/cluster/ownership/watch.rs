@@ -24,7 +24,7 @@ impl Cluster {
         within: Duration,
     ) -> Result<Reverted, ClusterError> {
         let start = Instant::now();
-        let first = self.with_managers(kind, namespace, name).await?;
+        let first = self.existing_with_managers(kind, namespace, name).await?;
         let mut now = first.clone();
         let mut bell = Bell::new(self, kind, namespace, name);
         loop {
@@ -55,7 +55,7 @@ impl Cluster {
                 .unwrap_or("")
                 .to_owned();
             bell.rings(&version, Duration::from_secs(1).min(left)).await;
-            match self.with_managers(kind, namespace, name).await {
+            match self.existing_with_managers(kind, namespace, name).await {
                 Ok(object) => now = object,
                 // A server that is away for a while does not end the watch.
                 Err(error) if error.retryable() && start.elapsed() < within => {}

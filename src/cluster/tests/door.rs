@@ -110,6 +110,33 @@ impl Policy for Recorder {
             .unwrap()
             .push(format!("unchanged: {}", written.summary));
     }
+
+    fn warned(&self, _: &Cluster, text: &str) {
+        self.told.lock().unwrap().push(format!("warned: {text}"));
+    }
+}
+
+#[tokio::test]
+async fn a_warning_of_the_server_is_told_once() {
+    let server = Server::start().await;
+    server.put(MAP, json!({}));
+    let cluster = server.connect().await;
+    let policy = Arc::new(Recorder::default());
+    cluster.set_policy(policy.clone());
+    let cm = cluster.kind("cm").await.unwrap();
+    let head = "warning: 299 - \"v1beta1 is deprecated\"\r\nwarning: 299 - \"unknown field \\\"x\\\"\"\r\n";
+    for _ in 0..2 {
+        let answer = r#"{"metadata": {"name": "a", "uid": "u", "resourceVersion": "999"}}"#;
+        server.fates([super::server::Fate::Text(200, head, answer)]);
+        let patch = json!({"data": {"x": "1"}});
+        cluster.patch(&cm, Some("shop"), "a", patch).await.unwrap();
+    }
+    let warned: Vec<String> = policy.take();
+    let warned = warned.iter().filter_map(|t| t.strip_prefix("warned: "));
+    assert_eq!(
+        warned.collect::<Vec<_>>(),
+        ["v1beta1 is deprecated", "unknown field \"x\""]
+    );
 }
 
 #[tokio::test]
@@ -257,6 +284,8 @@ fn a_journal_gets_no_key_material() {
         body: Some(json!({"data": {"ca-key.pem": "c2VjcmV0", "gone": null}})),
         form: PatchForm::Merge,
         foreseen: None,
+        applied: None,
+        takes_over: false,
         why: None,
         dry_run: false,
     };

@@ -29,6 +29,13 @@ impl Seen {
     pub(super) fn path(&self) -> &str {
         self.target.split('?').next().unwrap()
     }
+
+    /// The `managedFields` of an object that this request makes.
+    fn managers(&self, operation: &str) -> Value {
+        let manager = self.target.split_once("fieldManager=").unwrap().1;
+        let manager = manager.split('&').next().unwrap();
+        json!([{"manager": manager, "operation": operation}])
+    }
 }
 
 /// What happens to a request.
@@ -270,7 +277,8 @@ impl Shared {
                     let message = format!("{kind} \"{name}\" already exists");
                     return (409, status(409, "AlreadyExists", &message, name));
                 }
-                let object = self.number(&path, seen.body.clone(), true);
+                let mut object = self.number(&path, seen.body.clone(), true);
+                object["metadata"]["managedFields"] = seen.managers("Update");
                 objects.insert(path, object.clone());
                 (201, object)
             }
@@ -281,7 +289,8 @@ impl Shared {
                     if !applies {
                         return (404, not_found(kind, name));
                     }
-                    let object = self.number(path, seen.body.clone(), true);
+                    let mut object = self.number(path, seen.body.clone(), true);
+                    object["metadata"]["managedFields"] = seen.managers("Apply");
                     if !dry_run {
                         objects.insert(path.to_owned(), object.clone());
                     }

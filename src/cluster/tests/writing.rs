@@ -161,6 +161,9 @@ async fn apply_creates_then_merges_then_does_nothing() {
         (done.outcome, done.summary.as_str()),
         (Outcome::Created, "configmap/a created")
     );
+    let error = cluster.apply(map.clone()).await.unwrap_err();
+    assert!(matches!(error, ClusterError::Conflict { .. }), "{error}");
+    map["metadata"].as_object_mut().unwrap().remove("uid");
     let done = cluster.apply(map.clone()).await.unwrap();
     assert_eq!(
         (done.outcome, done.summary.as_str()),
@@ -244,9 +247,93 @@ async fn a_creation_in_doubt_that_finds_another_object_does_not_claim_it() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "create of `configmap/a` in namespace `shop`: the answer was lost (connection closed before message completed); \
-         an object of that name is there, but it is not as it was to be created"
+        "`configmap/a` in namespace `shop` exists already"
     );
+}
+
+#[tokio::test]
+async fn a_creation_in_doubt_does_not_claim_an_equal_object_that_is_older() {
+    let server = Server::start().await;
+    server.put(
+        MAP,
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"x": "1"},
+        "metadata": {"managedFields": [{"manager": "rootshift", "operation": "Update"}]}}),
+    );
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    let object = json!({"metadata": {"name": "a"}, "data": {"x": "1"}});
+    let internal = status(500, "InternalError", "webhook is down", "a");
+    for fate in [Fate::LoseRequest, Fate::Instead(500, internal)] {
+        server.fates([fate]);
+        let error = cluster
+            .create(&cm, Some("shop"), object.clone())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`configmap/a` in namespace `shop` exists already"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_creation_in_doubt_claims_only_what_it_can_have_made() {
+    let equal = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"x": "1"},
+        "metadata": {"name": "a", "namespace": "shop", "uid": "u",
+            "managedFields": [{"manager": "kubectl-create", "operation": "Update"}]}});
+    let forbidden = status(403, "Forbidden", "configmaps \"a\" is forbidden", "a");
+    for (first, said) in [
+        (
+            Fate::Instead(404, super::server::not_found("configmaps", "a")),
+            "but it was not made by this creation",
+        ),
+        (
+            Fate::Instead(403, forbidden),
+            "whether it was there before is not known, since it could not be read then",
+        ),
+    ] {
+        let mut equal = equal.clone();
+        if said.starts_with("whether") {
+            equal["metadata"]["managedFields"][0]["manager"] = json!("rootshift");
+        }
+        let reads = std::sync::atomic::AtomicUsize::new(0);
+        let server = Server::planned(move |seen| {
+            if seen.method != "GET" || seen.path() != MAP {
+                return Fate::Answer;
+            }
+            match reads.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+                0 => first.clone(),
+                _ => Fate::Instead(200, equal.clone()),
+            }
+        })
+        .await;
+        let cluster = server.connect().await;
+        let cm = kind(&cluster, "cm").await;
+        server.fates([Fate::LoseRequest]);
+        let object = json!({"metadata": {"name": "a"}, "data": {"x": "1"}});
+        let error = cluster.create(&cm, Some("shop"), object).await.unwrap_err();
+        assert!(error.to_string().ends_with(said), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_is_not_created_again() {
+    let server = Server::start().await;
+    server.put(MAP, json!({"data": {"x": "1"}}));
+    let cluster = server.connect().await;
+    let cm = kind(&cluster, "cm").await;
+    let read = cluster.get_existing(&cm, Some("shop"), "a").await.unwrap();
+    let error = cluster
+        .create(&cm, None, read.to_value())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), "script");
+    assert_eq!(
+        error.to_string(),
+        "an object to create must not have `metadata.resourceVersion` (it has `101`): remove it, or use \
+         `cluster::replace` or `cluster::apply` for an object that is there"
+    );
+    assert!(server.bodies("POST").is_empty());
 }
 
 #[tokio::test]

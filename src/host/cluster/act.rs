@@ -26,6 +26,7 @@ pub(in crate::host) fn written(written: Written) -> Reply<Map> {
         Outcome::Changed => "changed",
         Outcome::Created => "created",
         Outcome::Deleted => "deleted",
+        Outcome::Deleting => "deleting",
         Outcome::Executed => "executed",
         Outcome::Unchanged => "unchanged",
     };

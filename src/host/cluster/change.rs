@@ -423,13 +423,14 @@ impl Going<'_> {
         world: &World,
         cluster: &Cluster,
         before: Option<&Object>,
-        done: Written,
+        mut done: Written,
     ) -> Reply<Map> {
         // What was left alone, being another of the name, stays.
-        if let (Some(limit), Some(before), Outcome::Deleted) = (self.limit, before, done.outcome) {
+        if let (Some(limit), Some(before), Outcome::Deleting) = (self.limit, before, done.outcome) {
             let (kind, name, uid) = (self.kind, self.name, before.uid());
             let gone = cluster.wait_gone(kind, self.namespace, name, uid, limit);
             world.bridge().watch(gone)?;
+            done.outcome = Outcome::Deleted;
         }
         written(done)
     }

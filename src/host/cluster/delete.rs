@@ -39,10 +39,11 @@ mod words {
     /// - `kind`: as kubectl takes it.
     /// - `name`: which object.
     /// - `options`: `ignore_missing` (`false`); `wait` (`true`) and its `timeout` in seconds (300);
-    ///   `propagation`: `background`, `foreground` or `orphan`; `uid`: this one only, and no other of the
-    ///   name; `grace`: seconds that a pod gets to end.
+    ///   `propagation`: `background`, `foreground` or `orphan`; `uid`: this one only: another of the name
+    ///   is an error, or `absent` with `ignore_missing`; `grace`: seconds that a pod gets to end.
     ///
-    /// Gives `#{outcome, summary, diff}`, where `outcome` may be `absent`. Throws as `delete(kind, name)`.
+    /// Gives `#{outcome, summary, diff}`, where `outcome` may be `absent`, and without `wait` `deleting`: it is
+    /// still there. Throws as `delete(kind, name)`.
     ///
     /// ```rhai
     /// let done = cluster::delete("namespace", "never-was", #{ ignore_missing: true });
@@ -159,9 +160,9 @@ mod words {
     /// - `pod`: its name.
     /// - `options`: `timeout`: seconds for the budget to allow it and the pod to be gone (without: the budget
     ///   must allow it now); `wait` (`true`): until it is gone; `grace`: seconds that the pod gets to end;
-    ///   `uid`: this one only, and no other of the name; `ignore_missing` (`false`).
+    ///   `uid`: this one only: another of the name is an error, or `absent` with `ignore_missing` (`false`).
     ///
-    /// Gives and throws as `evict(namespace, pod)`; `outcome` may be `absent`.
+    /// Gives and throws as `evict(namespace, pod)`; `outcome` may be `absent`, and without `wait` `deleting`.
     ///
     /// ```rhai
     /// let done = cluster::evict("legacy", "no-such-pod", #{ ignore_missing: true });

@@ -21,9 +21,11 @@ mod words {
     ///
     /// - `object`: a map with `apiVersion`, `kind` and `metadata.name`.
     ///
-    /// Gives `#{outcome, summary, diff, object}`, where `outcome` is `created`, `changed` or `unchanged`.
+    /// Gives `#{outcome, summary, diff, object}`, where `outcome` is `created`, `changed` (which may be only who
+    /// owns the fields: then `diff` is empty) or `unchanged`.
     /// Throws `script` if a part is missing, `refused` if a gate says no, and `cluster` if it would change
-    /// fields that another manager owns: the error names each manager and field.
+    /// fields that another manager owns: the error names each manager and field; or if it has a
+    /// `metadata.uid` or `metadata.resourceVersion` that the object, being there, does not have.
     ///
     /// ```rhai
     /// let map = #{ apiVersion: "v1", kind: "ConfigMap", data: #{ a: "1" },
@@ -68,8 +70,8 @@ mod words {
     ///
     /// - `object`: a map with `apiVersion`, `kind` and `metadata`.
     ///
-    /// Gives `#{outcome, summary, diff, object}`. Throws `cluster` if an object of that name exists,
-    /// `refused` if a gate says no.
+    /// Gives `#{outcome, summary, diff, object}`. Throws `cluster` if an object of that name exists or the kind
+    /// has no such field, `script` if it has a `metadata.resourceVersion`, `refused` if a gate says no.
     ///
     /// ```rhai
     /// let done = cluster::create(#{ apiVersion: "v1", kind: "ConfigMap", data: #{ a: "1" },
@@ -104,7 +106,8 @@ mod words {
     ///
     /// Gives `#{outcome, summary, diff, object}`: `outcome` is `changed` or, when nothing had to be sent,
     /// `unchanged`; `diff` is a unified diff of the YAML, in which a Secret's values are hidden. Throws
-    /// `cluster` if the object does not exist, `refused` if a gate says no.
+    /// `cluster` if the object does not exist, if the kind has no such field, or if the patch names a
+    /// `metadata.uid` or `metadata.resourceVersion` that it does not have; `refused` if a gate says no.
     ///
     /// ```rhai
     /// let done = cluster::patch("ns", "legacy", #{ metadata: #{ annotations: #{ note: "1" } } });

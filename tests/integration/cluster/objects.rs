@@ -300,7 +300,13 @@ async fn applying_again_what_the_server_completed_changes_nothing() {
         let again = cluster.apply(object).await.unwrap();
         assert_eq!(again.outcome, Outcome::Unchanged, "{}", again.summary);
         // What was read from the server can be applied as it is.
-        let read = first.object.unwrap().to_value();
+        // Whoever applies what the server completed is its owner from then on, and changes nothing else.
+        let mut read = first.object.unwrap().to_value();
+        // A controller may have written the status since.
+        let metadata = read["metadata"].as_object_mut().unwrap();
+        metadata.remove("resourceVersion");
+        let saved = cluster.apply(read.clone()).await.unwrap();
+        assert_eq!(saved.diff, "", "{}", saved.summary);
         let saved = cluster.apply(read).await.unwrap();
         assert_eq!(saved.outcome, Outcome::Unchanged, "{}", saved.summary);
     }
