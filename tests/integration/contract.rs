@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// How many are asked at the same time.
 const AT_ONCE: usize = 6;
 /// How many there are at least; fewer would mean that files were not found.
-const AT_LEAST: usize = 165;
+const AT_LEAST: usize = 169;
 
 /// One promise.
 #[derive(Clone)]
