@@ -111,13 +111,13 @@ pub(super) fn duration(what: &str, seconds: &Dynamic) -> Reply<Duration> {
     reasonable(what, kit::number(what, seconds)?)
 }
 
-/// Seconds, of which there may be a year's: no deadline is further away, and clocks cannot count to them all.
+/// Seconds, of a thousand years at most: an `Instant` cannot be moved by all that a `Duration` can hold.
 pub(super) fn reasonable(what: &str, seconds: f64) -> Reply<Duration> {
-    const YEAR: f64 = 366.0 * 86_400.0;
+    const MOST: f64 = 1000.0 * 366.0 * 86_400.0;
     let found = Duration::try_from_secs_f64(seconds).ok();
-    found.filter(|_| seconds <= YEAR).ok_or_else(|| {
+    found.filter(|_| seconds <= MOST).ok_or_else(|| {
         kit::fail(Failure::script(format!(
-            "{what} is a number of seconds, at most a year, not {seconds}"
+            "{what} is a number of seconds, at most a thousand years, not {seconds}"
         )))
     })
 }

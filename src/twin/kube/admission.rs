@@ -57,6 +57,7 @@ pub async fn admit_create(
 ) -> Result<Value, Status> {
     let resource = target.resource;
     require_modelled(resource, &object)?;
+    rules::settle(kube, target, &object).await;
     rules::admit(kube, target, &mut object)?;
     let call = Call {
         kube,

@@ -28,6 +28,13 @@ fn custom_version<'a>(resource: &'a Resource, object: &Value) -> Option<&'a Cust
     resource.version(version)?.custom.as_deref()
 }
 
+/// Waits for what another controller is about to make, as the server does before it has something against an object.
+pub async fn settle(kube: &Kube, target: Target<'_>, object: &Value) {
+    if target.resource.name() == "pods" {
+        pod::await_account(kube, target, object).await;
+    }
+}
+
 /// What the server itself adds to a new object of a kind, or has against it.
 ///
 /// # Errors

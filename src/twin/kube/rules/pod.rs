@@ -1,5 +1,7 @@
 //! What the server adds to new pods: service account, priority, tolerations.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::super::Kube;
@@ -8,6 +10,32 @@ use super::super::status::Status;
 
 /// The mount point of a service account's token.
 const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// How often the account `default` is looked for, and how long apart: a namespace is there a moment before its
+/// controller has made it (`getServiceAccount` in plugin/pkg/admission/serviceaccount/admission.go, where the pause is
+/// 100 to 200 ms, by chance).
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(150);
+
+/// Waits for the account `default` of a new namespace, if the pod is to run as that one. Whether it came is for
+/// [`admit`] to see.
+pub async fn await_account(kube: &Kube, target: Target<'_>, pod: &Value) {
+    let name = pod["spec"]["serviceAccountName"]
+        .as_str()
+        .unwrap_or_default();
+    if !matches!(name, "" | "default") {
+        return;
+    }
+    for _ in 1..LOOKS {
+        if kube
+            .get("serviceaccounts", target.namespace, "default")
+            .is_some()
+        {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
 
 /// Takes a new pod through the admission of service accounts, priorities and tolerations.
 ///
