@@ -129,6 +129,41 @@ fn istiod_is_not_restarted_to_a_cacerts_that_it_would_not_load_or_sign_otherwise
     assert_eq!(said.last().unwrap(), "as it was: restarted");
 }
 
+/// With no secret left, the running istiod still tells what it signs with.
+#[test]
+fn a_stranger_s_ca_is_not_written_where_the_secret_is_gone() {
+    let (cert, key) = stranger();
+    let script = r#"
+//! Delete the secret of the CA, and plug in another.
+//! mutates: true
+fn main(p) {
+    let cert = fs::read("c.pem");
+    cluster::delete("secret", "istio-system", "cacerts");
+    cluster::create(#{ apiVersion: "v1", kind: "Secret", metadata: #{ name: "cacerts", namespace: "istio-system" },
+        stringData: #{ "ca-cert.pem": cert, "ca-key.pem": fs::read("k.pem"), "root-cert.pem": cert, "cert-chain.pem": cert } });
+}
+"#;
+    let ran = rootshift(
+        "run stranger.rhai --twin=mesh.yaml -o jsonl --waive RS201=test --waive RS202=test",
+    )
+    .file("stranger.rhai", script.trim_start())
+    .file("mesh.yaml", PLUGGED)
+    .file("c.pem", cert)
+    .file("k.pem", key)
+    .run()
+    .code(0);
+    let events = ran.events();
+    let mut gates = events
+        .iter()
+        .filter(|e| e["event"] == "gate" && e["code"] == "RS201");
+    let seen = gates.any(|g| {
+        g["evidence"]
+            .to_string()
+            .contains("cacerts would hold a certificate that signs under another root")
+    });
+    assert!(seen, "{}", ran.stdout);
+}
+
 #[test]
 fn the_last_of_two_ca_secrets_is_foreseen_before_the_first_is_deleted() {
     let ran = rootshift(

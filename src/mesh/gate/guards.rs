@@ -230,10 +230,8 @@ fn wrong(
     match held {
         Ok(Some(held)) if held.roots != next.roots => Some("another root".into()),
         Ok(Some(held)) => (!held.anchors.shares_key(&next.anchors)).then_some(another_signer),
-        // The first one of a mesh.
-        Ok(None) => None,
-        // One that is put back: what runs is what had been loaded.
-        Err(_) => {
+        // The first one of a mesh, or one that is put back: what runs is what had been loaded or made.
+        Ok(None) | Err(_) => {
             let mut running = view.revisions.iter().filter(|r| r.ca_server);
             let other = |r: &Revision| r.root.as_ref().is_ok_and(|b| !b.shares_key(&next.anchors));
             running.any(other).then_some(another_signer)
