@@ -144,9 +144,16 @@ fn kubectl_logs_in_each_way() {
         time.parse::<jiff::Timestamp>().is_ok() && rest == "last\n",
         "{timed}"
     );
+    // kubectl keeps the containers in a map, so that their order is chance.
+    let all = lab.ok("logs -n legacy talker --all-containers --prefix --tail=1");
+    let mut lines: Vec<&str> = all.lines().collect();
+    lines.sort_unstable();
     assert_eq!(
-        lab.ok("logs -n legacy talker --all-containers --prefix --tail=1"),
-        "[pod/talker/main] last\n[pod/talker/other] listening on :8080\n"
+        lines,
+        [
+            "[pod/talker/main] last",
+            "[pod/talker/other] listening on :8080"
+        ]
     );
     lab.fails(
         "logs -n legacy talker -c main --previous",
