@@ -133,6 +133,7 @@ fn proxy(root: &Authority, bundle: &str, now: Timestamp) -> Proxy {
 
 fn pod() -> ProxyPod {
     ProxyPod {
+        restarts: 0,
         namespace: "shop".into(),
         name: "front-1".into(),
         uid: "1".into(),

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::mesh::gate;
+
 /// Move a service mesh from one certificate authority to another without downtime.
 #[derive(Debug, Parser)]
 #[command(
@@ -178,8 +180,8 @@ pub struct SessionArgs {
     /// Name a root certificate (PEM); it is known by its fingerprint.
     #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
     pub ca: Vec<(String, String)>,
-    /// Let one gate pass; recorded, and shown to the end.
-    #[arg(long, value_name = "CODE[=REASON]", value_parser = waiver)]
+    /// Let one gate pass, or only what it says of one pod or workload (`RS301:shop/web`); recorded, and shown to the end.
+    #[arg(long, value_name = "CODE[:NAME][=REASON]", value_parser = waiver)]
     pub waive: Vec<(String, Option<String>)>,
     /// Answer confirmations with yes; --twin and --dry-run imply it.
     #[arg(long)]
@@ -227,13 +229,25 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-// clap asks value parsers for a `Result`.
-#[allow(clippy::unnecessary_wraps)]
 fn waiver(text: &str) -> Result<(String, Option<String>), String> {
-    Ok(match text.split_once('=') {
-        Some((code, reason)) => (code.to_owned(), Some(reason.to_owned())),
-        None => (text.to_owned(), None),
-    })
+    let (key, reason) = match text.split_once('=') {
+        Some((key, reason)) => (key, Some(reason.to_owned())),
+        None => (text, None),
+    };
+    let (code, name) = key
+        .split_once(':')
+        .map_or((key, None), |(code, name)| (code, Some(name)));
+    if !gate::ALL.iter().any(|gate| gate.code == code) {
+        let all: Vec<&str> = gate::ALL.iter().map(|gate| gate.code).collect();
+        return Err(format!(
+            "no gate has the code `{code}`; there are {}",
+            all.join(", ")
+        ));
+    }
+    if name == Some("") {
+        return Err("expected a name after the colon: CODE:NAME".to_owned());
+    }
+    Ok((key.to_owned(), reason))
 }
 
 #[cfg(test)]
@@ -294,10 +308,14 @@ mod tests {
 
     #[test]
     fn a_waiver_may_carry_a_reason() {
+        let some = |key: &str, reason: Option<&str>| (key.to_owned(), reason.map(str::to_owned));
+        assert_eq!(waiver("RS101=a=b"), Ok(some("RS101", Some("a=b"))));
+        assert_eq!(waiver("RS101"), Ok(some("RS101", None)));
         assert_eq!(
-            waiver("roots=a=b").unwrap(),
-            ("roots".to_owned(), Some("a=b".to_owned()))
+            waiver("RS101:shop/web=old"),
+            Ok(some("RS101:shop/web", Some("old")))
         );
-        assert_eq!(waiver("roots").unwrap(), ("roots".to_owned(), None));
+        assert!(waiver("RS101:").is_err());
+        assert!(waiver("RS999=x").unwrap_err().contains("there are RS101, "));
     }
 }

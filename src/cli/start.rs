@@ -120,7 +120,7 @@ pub(super) fn session(
     let path_prefix = place.twin.as_ref().map(|t| t.programs.path().to_owned());
     let session = Session::open(opening, |port, bridge| {
         let world = World::new(WorldParts {
-            clusters,
+            clusters: clusters.clone(),
             no_cluster,
             cas: cas.clone(),
             bridge,
@@ -129,7 +129,12 @@ pub(super) fn session(
             clock: Arc::new(SystemClock),
         });
 
-        let guard = MeshGuard::new(world.gatekeeper().clone(), cas, SurveyOptions::default());
+        let guard = MeshGuard::new(
+            world.gatekeeper().clone(),
+            clusters,
+            cas,
+            SurveyOptions::default(),
+        );
         Stage {
             world,
             words: Box::new(HostWords),

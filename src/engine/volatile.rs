@@ -145,7 +145,9 @@ pub(super) fn constants(ast: &AST) -> Vec<String> {
 /// Every `variable.property` that is written in the function `name` of `ast`, closures in it left
 /// out: `(property, where)`. Where another variable takes the name, it is that one's.
 pub(super) fn properties(ast: &AST, name: &str, variable: &str) -> Vec<(String, Position)> {
-    let function = ast.clone_functions_only_filtered(|_, _, _, found, _| found == name);
+    // `clone_functions_only_filtered` keeps everything (rhai 1.27), closures too.
+    let mut function = ast.clone_functions_only();
+    function.retain_functions(|_, _, found, _| found == name);
     let mut properties = Vec::new();
     let mut renamed = false;
     function.walk(&mut |path| {

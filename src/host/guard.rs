@@ -60,12 +60,12 @@ impl Gatekeeper {
     pub fn settle(&self, findings: &[Finding]) -> Result<(), Refusal> {
         let mut refused: Vec<&Finding> = Vec::new();
         for finding in findings {
-            match self.permission(finding.gate) {
+            match self.permission(finding) {
                 Some(reason) => {
                     self.emit(
                         finding.gate,
                         GateVerdict::Waived,
-                        finding.evidence.clone(),
+                        finding.lines(),
                         None,
                         Some(reason),
                     );
@@ -81,7 +81,7 @@ impl Gatekeeper {
             .map(|f| format!("--waive {}=REASON", f.gate.code))
             .collect();
         let hint = format!(
-            "{}; to let it pass all the same: {}",
+            "{}; to let it pass all the same: {}, or --waive CODE:NAME=REASON for what is named so only",
             first.next,
             waivers.join(" ")
         );
@@ -89,7 +89,7 @@ impl Gatekeeper {
             self.emit(
                 finding.gate,
                 GateVerdict::Refused,
-                finding.evidence.clone(),
+                finding.lines(),
                 Some(finding.next.clone()),
                 None,
             );
@@ -104,21 +104,21 @@ impl Gatekeeper {
                     other
                         .then(|| format!("also {}: {}", f.gate.code, f.gate.title))
                         .into_iter()
-                        .chain(f.evidence.clone())
+                        .chain(f.lines())
                 })
                 .collect(),
             hint,
         })
     }
 
-    fn permission(&self, gate: Gate) -> Option<String> {
+    fn permission(&self, finding: &Finding) -> Option<String> {
         let accepted = self
             .accepted
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(gate.code)
+            .get(finding.gate.code)
             .cloned();
-        accepted.or_else(|| self.port.waived(gate.code))
+        accepted.or_else(|| self.port.waived(finding.gate.code, &finding.evidence))
     }
 
     fn emit(
@@ -143,15 +143,23 @@ impl Gatekeeper {
 /// Guards a cluster's mutations by their effect on the mesh.
 pub struct MeshGuard {
     gatekeeper: Arc<Gatekeeper>,
+    clusters: Vec<Cluster>,
     given: Vec<NamedCa>,
     options: SurveyOptions,
 }
 
 impl MeshGuard {
-    /// `given`: the CAs that were named on the command line, or by the twin.
-    pub fn new(gatekeeper: Arc<Gatekeeper>, given: Vec<NamedCa>, options: SurveyOptions) -> Self {
+    /// `clusters`: those of the mesh, of which mutations change one or the other; `given`: the CAs that were named on
+    /// the command line, or by the twin.
+    pub fn new(
+        gatekeeper: Arc<Gatekeeper>,
+        clusters: Vec<Cluster>,
+        given: Vec<NamedCa>,
+        options: SurveyOptions,
+    ) -> Self {
         Self {
             gatekeeper,
+            clusters,
             given,
             options,
         }
@@ -161,12 +169,14 @@ impl MeshGuard {
         let Some(effect) = effect::of(mutation) else {
             return Ok(());
         };
-        let findings = match gate::review(cluster, &self.given, &effect, &self.options).await {
+        let reviewed = gate::review(cluster, &self.clusters, &self.given, &effect, &self.options);
+        let findings = match reviewed.await {
             Ok(findings) => findings,
             Err(crate::mesh::MeshError::Cluster(error)) => return Err(PolicyError::Failed(error)),
             // What cannot be judged is not let through: the reason becomes the finding.
             Err(error) => vec![Finding {
                 gate: gate::JUDGED,
+                head: None,
                 evidence: vec![error.to_string()],
                 next: error
                     .hint()

@@ -32,7 +32,7 @@ impl RunPort for Port {
         Ok(true)
     }
 
-    fn waived(&self, _code: &str) -> Option<String> {
+    fn waived(&self, _code: &str, _evidence: &[String]) -> Option<String> {
         None
     }
 

@@ -74,8 +74,8 @@ pub trait RunPort: Send + Sync {
     /// `usage` when nobody can be asked.
     fn confirm_name(&self, what: &str, name: &str) -> Result<bool, Failure>;
 
-    /// The reason with which gate `code` was waived, if it was; using a waiver is recorded.
-    fn waived(&self, code: &str) -> Option<String>;
+    /// The reason with which gate `code` was waived, if it was, for all of the evidence; using a waiver is recorded.
+    fn waived(&self, code: &str, evidence: &[String]) -> Option<String>;
 
     /// A line of the script's own results.
     fn output(&self, text: &str);

@@ -58,7 +58,7 @@ pub(super) async fn dry_run(
         .dry_run_create(&kind, Some(namespace), pod)
         .await
         .map_err(|e| cannot(&e))?;
-    if pods::has_proxy_container(made.value()) {
+    if pods::proxy_of(made.value()).is_some() {
         Ok(())
     } else {
         Err(cannot(&"the pod was admitted without a proxy"))

@@ -77,6 +77,8 @@ const FILES: Form = Form {
     chain: &["cert-chain.pem"],
     root: "root-cert.pem",
 };
+/// Marks a `cacerts` that istiod made itself (`USE_CACERTS_FOR_SELF_SIGNED_CA`).
+const GENERATED: &str = "istio-generated";
 /// Of what istiod made itself it takes the two that count.
 const SELF_SIGNED: Form = Form {
     cert: "ca-cert.pem",
@@ -136,23 +138,37 @@ impl CaSecrets {
     }
 
     /// What an istiod that starts now would load: `cacerts`, in the form of a TLS secret where it has `tls.crt`,
-    /// else as four files, else `istio-ca-secret`. `None`: it would make a root.
+    /// else as four files, else `istio-ca-secret`. A `cacerts` that istiod made itself (it has the key
+    /// `istio-generated`) comes after `istio-ca-secret`. `None`: it would make a root.
     ///
     /// # Errors
     /// When the one that comes first is not whole, or its parts do not fit together.
     pub fn load(&self, now: Timestamp) -> Result<Option<Load>, Unloadable> {
-        if let Some(secret) = self.0.get(names::CACERTS) {
-            let has = |key: &str| secret["data"][key].is_string();
-            if has(TLS.cert) {
-                return load(names::CACERTS, secret, &TLS, now).map(Some);
-            }
-            let files = [FILES.cert, FILES.key, FILES.root, "cert-chain.pem"];
-            if files.into_iter().any(has) {
-                return load(names::CACERTS, secret, &FILES, now).map(Some);
-            }
-        }
         let own = self.0.get(names::CA_SECRET);
-        own.map(|secret| load(names::CA_SECRET, secret, &SELF_SIGNED, now))
+        let own = own.map(|secret| (names::CA_SECRET, secret, &SELF_SIGNED));
+        let plugged = self.0.get(names::CACERTS).and_then(|secret| {
+            let has = |key: &str| secret["data"][key].is_string();
+            let files = [FILES.cert, FILES.key, FILES.root, "cert-chain.pem"];
+            let form = if has(GENERATED) {
+                return Some((names::CACERTS, secret, &SELF_SIGNED));
+            } else if has(TLS.cert) {
+                &TLS
+            } else if files.into_iter().any(has) {
+                &FILES
+            } else {
+                return None;
+            };
+            Some((names::CACERTS, secret, form))
+        });
+        let generated =
+            |(_, secret, _): &(&str, &Value, &Form)| secret["data"][GENERATED].is_string();
+        let first = if plugged.as_ref().is_some_and(generated) {
+            own.or(plugged)
+        } else {
+            plugged.or(own)
+        };
+        first
+            .map(|(name, secret, form)| load(name, secret, form, now))
             .transpose()
     }
 }
@@ -283,6 +299,14 @@ mod tests {
             let secrets = secrets.clone().with(names::CACERTS, &secret(form));
             assert_eq!(secrets.load(now).unwrap_err().secret, names::CACERTS);
         }
+        // What istiod made itself comes second, and is loaded where it is alone.
+        let generated: Vec<_> = own.into_iter().chain([("istio-generated", "")]).collect();
+        let generated = secret(&generated);
+        let beside =
+            CaSecrets::only(names::CA_SECRET, &secret(&own)).with(names::CACERTS, &generated);
+        assert_eq!(beside.load(now).unwrap().unwrap().secret, names::CA_SECRET);
+        let alone = CaSecrets::only(names::CACERTS, &generated);
+        assert_eq!(alone.load(now).unwrap().unwrap().secret, names::CACERTS);
         let without = secrets.with(names::CACERTS, &secret(&[])).load(now);
         assert_eq!(without.unwrap().unwrap().secret, names::CA_SECRET);
         assert_eq!(CaSecrets::default().load(now), Ok(None));

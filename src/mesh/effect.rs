@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::injection::Labels;
 use super::names;
 use super::pods::{self, Workload};
+use super::templates::{self, texts};
 use crate::cluster::Mutation;
 
 /// An effect that a gate guards.
@@ -28,8 +29,15 @@ pub enum Effect {
     },
     /// Everything that a control plane has goes: its namespace is deleted.
     ControlPlaneRemoval,
-    /// istiod of a revision is, in part or whole, taken away: its Deployment, Service or webhook is deleted,
-    /// or leads elsewhere.
+    /// Who injects which pods changes: a webhook or a revision tag is made, goes, or asks about others.
+    Injectors {
+        /// The MutatingWebhookConfiguration.
+        configuration: String,
+        /// What it will be; `None`: gone.
+        after: Option<Value>,
+    },
+    /// istiod of a revision is, in part or whole, taken away: its Deployment, Service, webhook or injector's ConfigMap
+    /// is deleted, or leads elsewhere.
     IstiodRemoval {
         /// The revision.
         revision: String,
@@ -40,6 +48,17 @@ pub enum Effect {
     IstiodRestart {
         /// The revision.
         revision: String,
+        /// Its Deployment as it will be; `None`: as it is.
+        after: Option<Value>,
+    },
+    /// What a revision's istiod tells its proxies changes: its mesh configuration, or its injector's values.
+    MeshSettings {
+        /// The revision.
+        revision: String,
+        /// The ConfigMap as it will be; `None`: gone.
+        after: Option<Value>,
+        /// Which of the two: `mesh` or `values`.
+        key: &'static str,
     },
     /// The labels by which a namespace is injected change: whatever is made there from now on.
     NamespaceLabels {
@@ -52,10 +71,10 @@ pub enum Effect {
     Pods {
         /// Whose.
         workload: Workload,
-        /// Their labels.
-        labels: Labels,
-        /// The service account they run as.
-        service_account: String,
+        /// Their `metadata` and `spec`: those of the template, or of a pod that is.
+        pod: Value,
+        /// Whether that is a pod that is, in which what the injector added is already.
+        made: bool,
     },
 }
 
@@ -73,18 +92,76 @@ pub fn of(mutation: &Mutation) -> Option<Effect> {
         {
             ca_secret(&mutation.name, before, after)
         }
-        "deployments.apps" | "statefulsets.apps" | "daemonsets.apps" | "replicasets.apps" => {
-            controller(mutation, before, after)
-        }
         "pods" => pod(mutation, before, after),
         "services" if in_system && leads(before) != leads(after) => removal(mutation, before),
-        "mutatingwebhookconfigurations.admissionregistration.k8s.io"
-            if injects(before) != injects(after) =>
-        {
-            removal(mutation, before)
+        "configmaps" if in_system => settings(mutation, before, after),
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io" => {
+            injectors(mutation, before, after)
         }
-        _ => None,
+        _ => controller(mutation, before, after),
     }
+}
+
+/// A revision's mesh configuration, or what its injector works with; told by their keys, since names may be anybody's.
+fn settings(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>) -> Option<Effect> {
+    let (name, key) = [("istio-sidecar-injector", "values"), ("istio", "mesh")]
+        .into_iter()
+        .find(|(name, key)| {
+            let has = |map: Option<&Value>| map.is_some_and(|map| map["data"][key].is_string());
+            mutation.name.starts_with(name) && (has(before) || has(after))
+        })?;
+    let revision = match mutation.name.strip_prefix(name)? {
+        "" => "default",
+        rest => rest.strip_prefix('-')?,
+    };
+    let revision = revision.to_owned();
+    let text = |map: Option<&Value>| {
+        map.map(|map| (map["data"][key].clone(), map["data"]["config"].clone()))
+    };
+    if text(before) == text(after) {
+        return None;
+    }
+    let what = format!("ConfigMap {}", mutation.name);
+    let template = |map: Option<&Value>| map.is_some_and(|map| map["data"]["config"].is_string());
+    if key == "values" && template(before) && !template(after) {
+        return Some(Effect::IstiodRemoval { revision, what });
+    }
+    let after = after.cloned();
+    Some(Effect::MeshSettings {
+        revision,
+        after,
+        key,
+    })
+}
+
+/// A revision's own webhook that goes, or leads to another Service, takes istiod away; any other change is one of
+/// who injects what.
+fn injectors(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>) -> Option<Effect> {
+    if injects(before) == injects(after) {
+        return None;
+    }
+    let services = |configuration: Option<&Value>| {
+        let webhooks = configuration.and_then(|c| c["webhooks"].as_array());
+        let config = |w: &Value| {
+            (
+                w["clientConfig"]["service"].clone(),
+                w["clientConfig"]["url"].clone(),
+            )
+        };
+        webhooks
+            .into_iter()
+            .flatten()
+            .map(config)
+            .collect::<Vec<_>>()
+    };
+    let gone = before.is_some() && (after.is_none() || services(before) != services(after));
+    if gone && let Some(removal) = removal(mutation, before) {
+        return Some(removal);
+    }
+    Some(Effect::Injectors {
+        configuration: mutation.name.clone(),
+        after: after.cloned(),
+    })
 }
 
 fn ca_secret(name: &str, before: Option<&Value>, after: Option<&Value>) -> Option<Effect> {
@@ -104,8 +181,8 @@ fn ca_secret(name: &str, before: Option<&Value>, after: Option<&Value>) -> Optio
 /// A Secret as the API server keeps it: what was given as text is in its data.
 fn stored(secret: &Value) -> Value {
     let mut stored = secret.clone();
-    let texts = secret["stringData"].as_object();
-    for (key, text) in texts.into_iter().flatten() {
+    let given = secret["stringData"].as_object();
+    for (key, text) in given.into_iter().flatten() {
         let text = text.as_str().unwrap_or_default();
         stored["data"][key] = base64::engine::general_purpose::STANDARD
             .encode(text)
@@ -119,8 +196,9 @@ fn leads(service: Option<&Value>) -> Option<(&Value, &Value)> {
     service.map(|s| (&s["spec"]["selector"], &s["spec"]["ports"]))
 }
 
-/// Whom the webhooks of a configuration ask about which objects. Their `caBundle` is istiod's own business.
-fn injects(configuration: Option<&Value>) -> Option<Vec<Vec<&Value>>> {
+/// Whom the webhooks of a configuration ask about which objects, and for which revision. Their `caBundle` is istiod's
+/// own business.
+fn injects(configuration: Option<&Value>) -> Option<(&Value, Vec<Vec<&Value>>)> {
     const PARTS: [&str; 6] = [
         "/name",
         "/clientConfig/service",
@@ -129,15 +207,14 @@ fn injects(configuration: Option<&Value>) -> Option<Vec<Vec<&Value>>> {
         "/objectSelector",
         "/rules",
     ];
-    let webhooks = configuration?["webhooks"].as_array();
+    let configuration = configuration?;
+    let webhooks = configuration["webhooks"].as_array();
     let parts = |webhook| PARTS.map(|part| Value::pointer(webhook, part).unwrap_or(&Value::Null));
-    Some(
-        webhooks
-            .into_iter()
-            .flatten()
-            .map(|webhook| parts(webhook).to_vec())
-            .collect(),
-    )
+    let webhooks = webhooks.into_iter().flatten();
+    Some((
+        &configuration["metadata"]["labels"][names::REV],
+        webhooks.map(|webhook| parts(webhook).to_vec()).collect(),
+    ))
 }
 
 fn namespace(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>) -> Option<Effect> {
@@ -146,7 +223,7 @@ fn namespace(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>)
     }
     let chosen = |v: Option<&Value>| {
         let labels = v
-            .map(|v| labels(&v["metadata"]["labels"]))
+            .map(|v| texts(&v["metadata"]["labels"]))
             .unwrap_or_default();
         (
             labels.get(names::REV).cloned(),
@@ -161,11 +238,13 @@ fn namespace(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>)
     })
 }
 
+/// Anything that makes pods by a template: the kinds of Kubernetes, and those of others that are made alike.
 fn controller(
     mutation: &Mutation,
     before: Option<&Value>,
     after: Option<&Value>,
 ) -> Option<Effect> {
+    before.or(after).and_then(templates::of)?;
     if let Some(revision) = istiod_revision(before.or(after)) {
         let what = format!("{} {}", mutation.kind.kind(), mutation.name);
         let gone = after.is_none_or(|a| a["spec"]["replicas"] == 0);
@@ -175,22 +254,25 @@ fn controller(
         } else if gone {
             Some(Effect::IstiodRemoval { revision, what })
         } else {
-            (template(before) != template(after)).then_some(Effect::IstiodRestart { revision })
+            (template(before) != template(after)).then(|| Effect::IstiodRestart {
+                revision,
+                after: after.cloned(),
+            })
         };
     }
     let Some(after) = after else {
         return remade(mutation);
     };
-    let template = &after["spec"]["template"];
+    let pod = templates::of(after)?;
     if before.is_some_and(|b| {
-        b["spec"]["template"] == *template && b["spec"]["replicas"] == after["spec"]["replicas"]
+        templates::of(b) == Some(pod) && b["spec"]["replicas"] == after["spec"]["replicas"]
     }) {
         return None;
     }
     Some(Effect::Pods {
         workload: workload(mutation, mutation.kind.kind()),
-        labels: labels(&template["metadata"]["labels"]),
-        service_account: pods::service_account(template),
+        pod: pod.clone(),
+        made: false,
     })
 }
 
@@ -203,8 +285,8 @@ fn remade(mutation: &Mutation) -> Option<Effect> {
     (mutation.kind.kind() == "ReplicaSet" && owner.is_some() && spec["replicas"] != 0).then(|| {
         Effect::Pods {
             workload: pods::workload_of(object),
-            labels: labels(&spec["template"]["metadata"]["labels"]),
-            service_account: pods::service_account(&spec["template"]),
+            pod: spec["template"].clone(),
+            made: false,
         }
     })
 }
@@ -213,28 +295,31 @@ fn pod(mutation: &Mutation, before: Option<&Value>, after: Option<&Value>) -> Op
     match (before, after) {
         (Some(before), None) => {
             if let Some(revision) = istiod_revision(Some(before)) {
-                return Some(Effect::IstiodRestart { revision });
+                return Some(Effect::IstiodRestart {
+                    revision,
+                    after: None,
+                });
             }
             // Its controller makes it anew; a bare pod is simply gone.
             let object = mutation.before.as_ref()?;
             let workload = pods::workload_of(object);
             (workload.kind != "Pod").then(|| Effect::Pods {
                 workload,
-                labels: labels(&before["metadata"]["labels"]),
-                service_account: pods::service_account(before),
+                pod: before.clone(),
+                made: true,
             })
         }
         (None, Some(after)) => Some(Effect::Pods {
             workload: workload(mutation, "Pod"),
-            labels: labels(&after["metadata"]["labels"]),
-            service_account: pods::service_account(after),
+            pod: after.clone(),
+            made: false,
         }),
         _ => None,
     }
 }
 
 fn removal(mutation: &Mutation, before: Option<&Value>) -> Option<Effect> {
-    let labels = labels(&before?["metadata"]["labels"]);
+    let labels = texts(&before?["metadata"]["labels"]);
     let is_istiod = labels
         .get("app")
         .is_some_and(|a| a == "istiod" || a == "sidecar-injector");
@@ -250,7 +335,7 @@ fn removal(mutation: &Mutation, before: Option<&Value>) -> Option<Effect> {
 
 /// The revision of an istiod's Deployment, ReplicaSet or pod; `None` for anything else.
 fn istiod_revision(object: Option<&Value>) -> Option<String> {
-    let labels = labels(&object?["metadata"]["labels"]);
+    let labels = texts(&object?["metadata"]["labels"]);
     (labels.get("app").map(String::as_str) == Some("istiod")).then(|| {
         labels
             .get(names::REV)
@@ -265,13 +350,4 @@ fn workload(mutation: &Mutation, kind: &str) -> Workload {
         namespace: mutation.namespace.clone().unwrap_or_default(),
         name: mutation.name.clone(),
     }
-}
-
-fn labels(value: &Value) -> Labels {
-    value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
-        .collect()
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{MeshError, names};
-use crate::cluster::{Cluster, Object, Selector};
+use crate::cluster::{Cluster, Selector};
 
 /// The labels of one object.
 pub type Labels = BTreeMap<String, String>;
@@ -54,8 +54,23 @@ impl Injection {
             .await?;
         let configurations = cluster.list(&kind, None, &Selector::default()).await?;
         Ok(Self {
-            webhooks: configurations.iter().flat_map(webhooks).collect(),
+            webhooks: configurations
+                .iter()
+                .flat_map(|found| webhooks(found.name(), found.value()))
+                .collect(),
         })
+    }
+
+    /// With one configuration made, changed or gone.
+    pub fn with(&self, configuration: &str, after: Option<&Value>) -> Self {
+        let mut all = self.webhooks.clone();
+        all.retain(|webhook| webhook.configuration != configuration);
+        all.extend(
+            after
+                .into_iter()
+                .flat_map(|value| webhooks(configuration, value)),
+        );
+        Self { webhooks: all }
     }
 
     /// What would inject a pod with these labels into a namespace with those.
@@ -100,12 +115,12 @@ impl Injection {
     }
 }
 
-fn webhooks(configuration: &Object) -> Vec<Webhook> {
-    let labels = configuration.labels();
-    let Some(revision) = labels.get(names::REV).cloned() else {
+fn webhooks(name: &str, configuration: &Value) -> Vec<Webhook> {
+    let revision = configuration["metadata"]["labels"][names::REV].as_str();
+    let Some(revision) = revision.map(str::to_owned) else {
         return Vec::new();
     };
-    let list = configuration.value()["webhooks"]
+    let list = configuration["webhooks"]
         .as_array()
         .cloned()
         .unwrap_or_default();
@@ -118,7 +133,7 @@ fn webhooks(configuration: &Object) -> Vec<Webhook> {
                 .is_some_and(|p| p.contains("/inject"))
         })
         .map(|w| Webhook {
-            configuration: configuration.name().to_owned(),
+            configuration: name.to_owned(),
             revision: revision.clone(),
             service: w.pointer("/clientConfig/service").and_then(|s| {
                 Some((

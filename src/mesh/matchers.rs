@@ -52,7 +52,8 @@ impl std::fmt::Display for San {
 pub enum Inbound {
     /// TLS without any matcher: every name passes (`PILOT_SKIP_VALIDATE_TRUST_DOMAIN`).
     AnyName,
-    /// No inbound listener with mutual TLS: nobody is a client of this proxy (gateways).
+    /// No inbound listener with the mesh's mutual TLS: nobody in the mesh is a client of this proxy. Ingress gateways are
+    /// such; an egress gateway that serves `ISTIO_MUTUAL` is not.
     NotAServer,
     /// A client passes when one of these does.
     Names(BTreeSet<San>),

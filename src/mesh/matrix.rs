@@ -15,7 +15,6 @@ use jiff::Timestamp;
 
 use super::dump::{Reading, TrustStore};
 use super::matchers::{Accepts, Inbound, Matchers};
-use super::pods::ProxyKind;
 use super::survey::{Proxy, Survey};
 use crate::pki::{self, Cert, NamedCa, Signer, SpiffeId, Trust};
 
@@ -214,14 +213,14 @@ fn is_server(member: &Member) -> bool {
     !matches!(&member.matchers, Ok(m) if m.inbound == Inbound::NotAServer)
 }
 
-fn members(survey: &Survey) -> Vec<Member> {
+/// Every live proxy as one side of pairs, in the order of [`Survey::all`].
+pub fn members(survey: &Survey) -> Vec<Member> {
     let mut pods: BTreeMap<String, usize> = BTreeMap::new();
-    for proxy in &survey.proxies {
+    for proxy in survey.all() {
         *pods.entry(proxy.pod().workload.to_string()).or_default() += 1;
     }
     survey
-        .proxies
-        .iter()
+        .all()
         .map(|proxy| member(proxy, pods[&proxy.pod().workload.to_string()] > 1))
         .collect()
 }
@@ -231,18 +230,13 @@ fn member(proxy: &Proxy, has_twin: bool) -> Member {
         Ok(secrets) => (secrets.chains.clone(), secrets.trust.clone()),
         Err(reason) => (Err(reason.clone()), Err(reason.clone())),
     };
-    let mut matchers = proxy.reading.matchers.clone();
-    if let (Ok(m), ProxyKind::Gateway) = (&mut matchers, proxy.pod().kind) {
-        // A gateway's own listeners are for clients outside of the mesh.
-        m.inbound = Inbound::NotAServer;
-    }
     Member {
         workload: proxy.pod().workload.to_string(),
         identity: proxy.verdict.identity.clone(),
         credential: chains.map(Credential::Chains),
         signer: signer_name(&proxy.verdict.signer),
         trust,
-        matchers,
+        matchers: proxy.reading.matchers.clone(),
         next: false,
         has_twin,
     }

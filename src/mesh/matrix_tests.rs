@@ -168,6 +168,44 @@ fn a_gateway_is_a_client_and_nobodys_server() {
     );
 }
 
+/// An egress gateway serves the mesh (`ISTIO_MUTUAL`): its listeners tell, not its kind.
+#[test]
+fn a_gateway_with_a_listener_for_the_mesh_is_a_server() {
+    use super::super::pods::{ProxyKind, ProxyPod, Workload};
+    use super::super::read::ProxyReading;
+    use super::super::verdict::Verdict;
+    let listening = |inbound: Inbound| {
+        let pod = ProxyPod {
+            namespace: "istio-system".into(),
+            name: "egress-1".into(),
+            uid: "1".into(),
+            restarts: 0,
+            kind: ProxyKind::Gateway,
+            workload: Workload {
+                kind: "Deployment".into(),
+                namespace: "istio-system".into(),
+                name: "egress".into(),
+            },
+            service_account: "egress".into(),
+            revision: None,
+            admin_port: 15000,
+            labels: BTreeMap::new(),
+            ready: true,
+            file_mounted: false,
+        };
+        let outbound = Outbound::default();
+        let reading = ProxyReading {
+            pod,
+            secrets: Err("not of interest".into()),
+            matchers: Ok(Matchers { inbound, outbound }),
+        };
+        let verdict = Verdict::of(&reading, &[], now());
+        is_server(&member(&Proxy { reading, verdict }, false))
+    };
+    assert!(listening(Inbound::AnyName));
+    assert!(!listening(Inbound::NotAServer));
+}
+
 #[test]
 fn the_pods_of_one_workload_meet_only_where_two_of_them_live() {
     let mesh = Mesh::new();

@@ -10,6 +10,7 @@
 //!
 //! A verdict is yes, no, or unknown with a reason, and unknown is never treated as yes.
 
+mod abroad;
 mod admission;
 pub mod ca;
 pub mod ca_secrets;
@@ -24,8 +25,10 @@ pub mod names;
 pub mod pods;
 pub mod read;
 pub mod record;
+mod rehearsal;
 pub mod revision;
 pub mod survey;
+pub mod templates;
 pub mod verdict;
 
 use crate::cluster::ClusterError;

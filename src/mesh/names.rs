@@ -17,6 +17,8 @@ pub const TAG: &str = "istio.io/tag";
 pub const STATUS: &str = "sidecar.istio.io/status";
 /// Annotation that chooses the injection template; `gateway` makes a gateway.
 pub const TEMPLATES: &str = "inject.istio.io/templates";
+/// Annotation by which a pod changes its own proxy's configuration.
+pub const PROXY_CONFIG: &str = "proxy.istio.io/config";
 /// Annotation of pods whose traffic is redirected to ztunnel.
 pub const AMBIENT: &str = "ambient.istio.io/redirection";
 /// Envoy's admin port unless `proxyAdminPort` says otherwise.

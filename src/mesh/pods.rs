@@ -62,6 +62,8 @@ pub struct ProxyPod {
     pub name: String,
     /// Its UID: a pod of the same name after a restart is another pod.
     pub uid: String,
+    /// How often its proxy was started again: one that was holds another certificate.
+    pub restarts: u64,
     /// What the proxy does.
     pub kind: ProxyKind,
     /// What made the pod.
@@ -80,6 +82,13 @@ pub struct ProxyPod {
     pub file_mounted: bool,
 }
 
+impl ProxyPod {
+    /// What tells one proxy from another: the pod's UID, and which start of its container it is.
+    pub fn incarnation(&self) -> (String, u64) {
+        (self.uid.clone(), self.restarts)
+    }
+}
+
 /// What one pod means for a verdict about the mesh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PodClass {
@@ -89,8 +98,10 @@ pub enum PodClass {
     Proxy(Box<ProxyPod>),
     /// Ended, or never to have a proxy: skipped, with the reason.
     Skipped(&'static str),
-    /// Not decided yet: starting, or going away. Asked again; it blocks when it stays so.
-    Undecided(String),
+    /// Not decided yet: going away. Asked again; it blocks when it stays so.
+    Leaving,
+    /// Not decided yet: it has a proxy that has not come up, for this reason. Asked again; it blocks when it stays so.
+    Starting(Box<ProxyPod>, String),
     /// Part of the mesh in a way that cannot be judged: blocks.
     Unjudgeable(String),
 }
@@ -129,22 +140,13 @@ pub fn classify(pod: &Object) -> PodClass {
         );
     }
     if value.pointer("/metadata/deletionTimestamp").is_some() {
-        return PodClass::Undecided("is going away".into());
+        return PodClass::Leaving;
     }
-    if phase != "Running" {
-        return PodClass::Undecided(format!(
-            "is {}",
-            if phase.is_empty() {
-                "not yet scheduled"
-            } else {
-                phase
-            }
-        ));
-    }
-    PodClass::Proxy(Box::new(ProxyPod {
+    let proxy = Box::new(ProxyPod {
         namespace: pod.namespace().unwrap_or_default().to_owned(),
         name: pod.name().to_owned(),
         uid: pod.uid().to_owned(),
+        restarts: restarts(value),
         kind: kind_of(container, native),
         workload: workload_of(pod),
         service_account: service_account(value),
@@ -153,7 +155,16 @@ pub fn classify(pod: &Object) -> PodClass {
         labels: pod.labels(),
         ready: is_ready(value),
         file_mounted: env(container, "FILE_MOUNTED_CERTS").as_deref() == Some("true"),
-    }))
+    });
+    if phase == "Running" {
+        return PodClass::Proxy(proxy);
+    }
+    let phase = if phase.is_empty() {
+        "not yet scheduled"
+    } else {
+        phase
+    };
+    PodClass::Starting(proxy, format!("is {phase}"))
 }
 
 /// Whether the pod's condition `Ready` is true.
@@ -180,9 +191,17 @@ pub fn service_account(pod: &Value) -> String {
     }
 }
 
-/// Whether a pod, as admitted, has a proxy in it.
-pub(super) fn has_proxy_container(pod: &Value) -> bool {
-    proxy_container(pod).is_some()
+/// The proxy's container in a pod, as admitted.
+pub(super) fn proxy_of(pod: &Value) -> Option<&Value> {
+    proxy_container(pod).map(|(container, _)| container)
+}
+
+/// The revision that injected a pod, by the injector's own record.
+pub(super) fn injected_by(pod: &Value) -> Option<String> {
+    let status = pod["metadata"]["annotations"][names::STATUS].as_str()?;
+    let status: Value = serde_json::from_str(status).ok()?;
+    let revision = status["revision"].as_str().filter(|r| !r.is_empty())?;
+    Some(revision.to_owned())
 }
 
 /// The proxy's container, and whether it is a native sidecar.
@@ -199,6 +218,18 @@ fn proxy_container(pod: &Value) -> Option<(&Value, bool)> {
     })
 }
 
+fn restarts(pod: &Value) -> u64 {
+    let statuses = ["/status/containerStatuses", "/status/initContainerStatuses"];
+    let lists = statuses
+        .iter()
+        .filter_map(|pointer| pod.pointer(pointer)?.as_array());
+    lists
+        .flatten()
+        .find(|status| status["name"] == names::PROXY_CONTAINER)
+        .and_then(|status| status["restartCount"].as_u64())
+        .unwrap_or_default()
+}
+
 fn kind_of(container: &Value, native: bool) -> ProxyKind {
     let role = container["args"]
         .as_array()
@@ -212,10 +243,11 @@ fn kind_of(container: &Value, native: bool) -> ProxyKind {
     }
 }
 
-fn env(container: &Value, name: &str) -> Option<String> {
-    container["env"]
-        .as_array()?
-        .iter()
+/// A variable that is given to a container as text.
+pub(super) fn env(container: &Value, name: &str) -> Option<String> {
+    // Of two of one name Kubernetes takes the last.
+    let mut given = container["env"].as_array()?.iter().rev();
+    given
         .find(|e| e["name"] == name)
         .and_then(|e| e["value"].as_str())
         .map(str::to_owned)
@@ -225,11 +257,7 @@ fn env(container: &Value, name: &str) -> Option<String> {
 /// on ordinary pods a label is only what was asked for).
 fn revision_of(pod: &Object, container: &Value) -> Option<String> {
     let annotations = pod.annotations();
-    annotations
-        .get(names::STATUS)
-        .and_then(|status| serde_json::from_str::<Value>(status).ok())
-        .and_then(|status| status["revision"].as_str().map(str::to_owned))
-        .filter(|revision| !revision.is_empty())
+    injected_by(pod.value())
         .or_else(|| annotations.get(names::REV).cloned())
         .or_else(|| pod.labels().get(names::REV).cloned())
         .or_else(|| {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::dump::Reading;
 use super::injection::Injection;
 use super::{MeshError, names, pods};
-use crate::cluster::{Cluster, Object, Selector};
+use crate::cluster::{Cluster, Selector};
 use crate::pki::{Bundle, certs_from_pem};
 
 /// Who signs the workload certificates of a revision.
@@ -25,8 +25,34 @@ pub enum CaEndpoint {
     Other(String),
 }
 
+impl CaEndpoint {
+    /// By `CA_PROVIDER` and `CA_ADDR`, each empty where it is not given.
+    pub fn of(provider: &str, address: &str) -> Self {
+        let host = address.split(':').next().unwrap_or_default();
+        match provider {
+            "GoogleCA" => Self::MeshCa,
+            "" | "Citadel" if host.is_empty() || host.starts_with("istiod") => Self::Istiod,
+            "" | "Citadel" if names::MESHCA_HOSTS.contains(&host) => Self::MeshCa,
+            "" | "Citadel" => Self::Other(address.to_owned()),
+            _ if address.is_empty() => Self::Other(provider.to_owned()),
+            _ => Self::Other(format!("{provider} at {address}")),
+        }
+    }
+
+    /// As people read it.
+    pub fn as_text(&self) -> &str {
+        match self {
+            Self::Istiod => "istiod",
+            Self::MeshCa => names::MESHCA,
+            Self::Other(address) => address,
+        }
+    }
+}
+
 /// One revision, as installed.
 #[derive(Debug, Clone)]
+// Settings of Istio that are on or off.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Revision {
     /// Its name; `default` for the one without.
     pub name: String,
@@ -53,6 +79,10 @@ pub struct Revision {
     pub signer: CaEndpoint,
     /// The root that its istiod has in memory: what it wrote into its own webhook.
     pub root: Reading<Bundle>,
+    /// Whether a pod's own annotation says who signs for it: then other proxies of the revision tell nothing about it.
+    pub own_ca: bool,
+    /// What it was read from.
+    sources: Sources,
 }
 
 impl Revision {
@@ -81,6 +111,64 @@ pub fn with_revision(base: &str, revision: &str) -> String {
     }
 }
 
+/// The objects that a revision is read from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    deployment: Value,
+    mesh: Option<Value>,
+    values: Option<Value>,
+}
+
+impl Revision {
+    /// The revision with another istiod Deployment.
+    ///
+    /// # Errors
+    /// [`MeshError::Unreadable`] when one of its objects is not understood.
+    pub fn with_deployment(&self, deployment: &Value) -> Result<Self, MeshError> {
+        let deployment = deployment.clone();
+        self.from(Sources {
+            deployment,
+            ..self.sources.clone()
+        })
+    }
+
+    /// The revision with another ConfigMap: that with the key `mesh`, or that with the key `values`.
+    ///
+    /// # Errors
+    /// [`MeshError::Unreadable`] when it is not understood.
+    pub fn with_settings(&self, key: &str, map: Option<&Value>) -> Result<Self, MeshError> {
+        let mut sources = self.sources.clone();
+        let place = if key == "mesh" {
+            &mut sources.mesh
+        } else {
+            &mut sources.values
+        };
+        *place = map.cloned();
+        self.from(sources)
+    }
+
+    fn from(&self, sources: Sources) -> Result<Self, MeshError> {
+        let mut made = revision(&self.name, sources, self.ready, self.root.clone())?;
+        made.injects.clone_from(&self.injects);
+        Ok(made)
+    }
+
+    /// Whether both give their proxies the same trust and the same certificates.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let parts = |r: &Self| {
+            (
+                (
+                    r.trust_domain.clone(),
+                    r.aliases.clone(),
+                    r.ca_certificates.clone(),
+                ),
+                (r.multi_root, r.xds_agent, r.ca_server, r.signer.clone()),
+            )
+        };
+        parts(self) == parts(other)
+    }
+}
+
 /// Reads every revision that has an istiod Deployment.
 pub async fn read_all(
     cluster: &Cluster,
@@ -102,14 +190,14 @@ pub async fn read_all(
             .get(names::REV)
             .cloned()
             .unwrap_or_else(|| "default".into());
-        let mesh_name = with_revision("istio", &name);
-        let values_name = with_revision("istio-sidecar-injector", &name);
+        let (mesh_name, values_name) = (
+            with_revision("istio", &name),
+            with_revision("istio-sidecar-injector", &name),
+        );
         let (mesh, values) = futures::try_join!(
             cluster.get(&config_maps, namespace, &mesh_name),
             cluster.get(&config_maps, namespace, &values_name)
         )?;
-        let mesh = parse(mesh.as_ref(), &mesh_name, "mesh")?;
-        let values = parse(values.as_ref(), &values_name, "values")?;
         let ready = running
             .iter()
             .filter(|p| p.labels().get(names::REV).map_or("default", String::as_str) == name)
@@ -118,16 +206,20 @@ pub async fn read_all(
                     && pods::is_ready(p.value())
             })
             .count();
-        out.push(revision(
-            &name, deployment, &mesh, &values, ready, injection,
-        ));
+        let sources = Sources {
+            deployment: deployment.value().clone(),
+            mesh: mesh.map(|map| map.value().clone()),
+            values: values.map(|map| map.value().clone()),
+        };
+        let root = istiod_root(&name, injection);
+        out.push(revision(&name, sources, ready, root)?);
     }
     out.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(out)
 }
 
-fn parse(object: Option<&Object>, name: &str, key: &str) -> Result<Value, MeshError> {
-    let Some(text) = object.and_then(|o| o.value()["data"][key].as_str()) else {
+fn parse(map: Option<&Value>, name: &str, key: &str) -> Result<Value, MeshError> {
+    let Some(text) = map.and_then(|map| map["data"][key].as_str()) else {
         return Ok(Value::Null);
     };
     serde_saphyr::from_str(text).map_err(|e| MeshError::Unreadable {
@@ -138,13 +230,15 @@ fn parse(object: Option<&Object>, name: &str, key: &str) -> Result<Value, MeshEr
 
 fn revision(
     name: &str,
-    deployment: &Object,
-    mesh: &Value,
-    values: &Value,
+    sources: Sources,
     ready: usize,
-    injection: &Injection,
-) -> Revision {
-    let env = |key: &str| istiod_env(deployment.value(), key);
+    root: Reading<Bundle>,
+) -> Result<Revision, MeshError> {
+    let mesh = parse(sources.mesh.as_ref(), &with_revision("istio", name), "mesh")?;
+    let values_name = with_revision("istio-sidecar-injector", name);
+    let values = parse(sources.values.as_ref(), &values_name, "values")?;
+    let deployment = &sources.deployment;
+    let env = |key: &str| istiod_env(deployment, key);
     let metadata = &mesh["defaultConfig"]["proxyMetadata"];
     let text = |v: &Value| v.as_str().map(str::to_owned);
     let certificates = mesh["caCertificates"].as_array().into_iter().flatten();
@@ -159,11 +253,11 @@ fn revision(
         .or_else(|| text(&values["global"]["caAddress"]))
         .or_else(|| text(&mesh["defaultConfig"]["caAddress"]))
         .unwrap_or_default();
-    Revision {
+    Ok(Revision {
         name: name.to_owned(),
         ready,
-        wanted: deployment
-            .int("/spec/replicas")
+        wanted: deployment["spec"]["replicas"]
+            .as_u64()
             .and_then(|n| usize::try_from(n).ok())
             .unwrap_or(1),
         trust_domain: text(&mesh["trustDomain"]).unwrap_or_else(|| "cluster.local".into()),
@@ -178,21 +272,11 @@ fn revision(
         xds_agent: metadata["PROXY_CONFIG_XDS_AGENT"].as_str() == Some("true"),
         ca_server: env("ENABLE_CA_SERVER").as_deref() != Some("false"),
         injects: Err(format!("the injector of revision `{name}` was not asked")),
-        signer: signer(&provider, &address),
-        root: istiod_root(name, injection),
-    }
-}
-
-fn signer(provider: &str, address: &str) -> CaEndpoint {
-    let host = address.split(':').next().unwrap_or_default();
-    match provider {
-        "GoogleCA" => CaEndpoint::MeshCa,
-        "" | "Citadel" if host.is_empty() || host.starts_with("istiod") => CaEndpoint::Istiod,
-        "" | "Citadel" if names::MESHCA_HOSTS.contains(&host) => CaEndpoint::MeshCa,
-        "" | "Citadel" => CaEndpoint::Other(address.to_owned()),
-        _ if address.is_empty() => CaEndpoint::Other(provider.to_owned()),
-        _ => CaEndpoint::Other(format!("{provider} at {address}")),
-    }
+        signer: CaEndpoint::of(&provider, &address),
+        root,
+        own_ca: false,
+        sources,
+    })
 }
 
 fn istiod_env(deployment: &Value, key: &str) -> Option<String> {

@@ -24,6 +24,8 @@ pub struct SurveyOptions {
     pub read: ReadOptions,
     /// How long pods that start or go away are waited for.
     pub settle: Duration,
+    /// A workload whose pods are about to be made anew: those that have not come up are not waited for.
+    pub replaced: Option<Workload>,
 }
 
 impl Default for SurveyOptions {
@@ -31,6 +33,7 @@ impl Default for SurveyOptions {
         Self {
             read: ReadOptions::default(),
             settle: Duration::from_secs(30),
+            replaced: None,
         }
     }
 }
@@ -78,12 +81,18 @@ pub struct Outside {
 pub struct Survey {
     /// When the last proxy had been read.
     pub taken_at: Timestamp,
-    /// Every proxy, by namespace and name.
+    /// Every proxy of the cluster, by namespace and name.
     pub proxies: Vec<Proxy>,
+    /// Those of the mesh's other clusters that were looked at, told by their cluster: `web-1.shop@east`.
+    pub abroad: Vec<Proxy>,
+    /// What belongs to the mesh and was not looked at, a line each.
+    pub unseen: Vec<String>,
     /// Ended pods.
     pub skipped: Vec<Unjudged>,
     /// Pods that count and cannot be judged: starting, going away, unsupported, lacking a proxy.
     pub unjudged: Vec<Unjudged>,
+    /// Pods with a proxy that have not come up; each is also in `unjudged`.
+    pub starting: Vec<ProxyPod>,
     /// Pods that lack the proxy that they should have; each is also in `unjudged`.
     pub lacking: Vec<Outside>,
     /// Pods outside of the mesh.
@@ -106,13 +115,13 @@ impl Survey {
         options: &SurveyOptions,
     ) -> Result<Self, MeshError> {
         let deadline = tokio::time::Instant::now() + options.settle;
-        let mut known: BTreeMap<String, ProxyReading> = BTreeMap::new();
+        let mut known: BTreeMap<(String, u64), ProxyReading> = BTreeMap::new();
         loop {
-            let listing = Listing::take(cluster).await?;
+            let listing = Listing::take(cluster, options.replaced.clone()).await?;
             let missing: Vec<ProxyPod> = listing
                 .proxies
                 .iter()
-                .filter(|p| !known.contains_key(&p.uid))
+                .filter(|p| !known.contains_key(&p.incarnation()))
                 .cloned()
                 .collect();
             let nothing_new = missing.is_empty();
@@ -123,7 +132,7 @@ impl Survey {
                 if reading.secrets.is_err() && !reading.pod.ready && in_time {
                     starting += 1;
                 } else {
-                    known.insert(reading.pod.uid.clone(), reading);
+                    known.insert(reading.pod.incarnation(), reading);
                 }
             }
             // What was listed before anything was read may be gone or replaced by now: only a list
@@ -137,6 +146,11 @@ impl Survey {
         }
     }
 
+    /// Every proxy of the mesh, in whichever cluster.
+    pub fn all(&self) -> impl Iterator<Item = &Proxy> {
+        self.proxies.iter().chain(&self.abroad)
+    }
+
     /// The proxies of one namespace.
     pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Proxy> {
         self.proxies
@@ -146,7 +160,7 @@ impl Survey {
 
     /// Everything that keeps a verdict about the whole mesh from being given, as lines.
     pub fn unknowns(&self) -> Vec<String> {
-        let proxies = self.proxies.iter().filter_map(|p| {
+        let proxies = self.all().filter_map(|p| {
             let pod = p.pod();
             p.verdict
                 .unknown()
@@ -199,6 +213,7 @@ impl Survey {
 /// One listing of pods and namespaces, classified.
 struct Listing {
     proxies: Vec<ProxyPod>,
+    starting: Vec<ProxyPod>,
     skipped: Vec<Unjudged>,
     unjudged: Vec<Unjudged>,
     undecided: usize,
@@ -206,10 +221,11 @@ struct Listing {
     outside: Vec<Outside>,
     namespaces: BTreeMap<String, Labels>,
     injection: Injection,
+    replaced: Option<Workload>,
 }
 
 impl Listing {
-    async fn take(cluster: &Cluster) -> Result<Self, MeshError> {
+    async fn take(cluster: &Cluster, replaced: Option<Workload>) -> Result<Self, MeshError> {
         let (pod_kind, namespace_kind) = (
             cluster.kind("pods").await?,
             cluster.kind("namespaces").await?,
@@ -226,6 +242,7 @@ impl Listing {
             .collect();
         let mut out = Self {
             proxies: Vec::new(),
+            starting: Vec::new(),
             skipped: Vec::new(),
             unjudged: Vec::new(),
             undecided: 0,
@@ -233,6 +250,7 @@ impl Listing {
             outside: Vec::new(),
             namespaces,
             injection,
+            replaced,
         };
         for pod in &pod_list {
             out.add(pod);
@@ -266,8 +284,15 @@ impl Listing {
             }
             PodClass::Proxy(proxy) => self.proxies.push(*proxy),
             PodClass::Skipped(reason) => self.skipped.push(unjudged(reason.to_owned())),
-            PodClass::Undecided(reason) => {
+            PodClass::Leaving => {
                 self.undecided += 1;
+                self.unjudged.push(unjudged("is going away".to_owned()));
+            }
+            PodClass::Starting(proxy, reason) => {
+                if self.replaced.as_ref() != Some(&proxy.workload) {
+                    self.undecided += 1;
+                }
+                self.starting.push(*proxy);
                 self.unjudged.push(unjudged(reason));
             }
             PodClass::Unjudgeable(reason) => self.unjudged.push(unjudged(reason)),
@@ -312,12 +337,12 @@ impl Listing {
         }
     }
 
-    fn into_survey(self, known: &BTreeMap<String, ProxyReading>, cas: &[NamedCa]) -> Survey {
+    fn into_survey(self, known: &BTreeMap<(String, u64), ProxyReading>, cas: &[NamedCa]) -> Survey {
         let now = Timestamp::now();
         let proxies = self
             .proxies
             .iter()
-            .filter_map(|pod| known.get(&pod.uid))
+            .filter_map(|pod| known.get(&pod.incarnation()))
             .map(|reading| Proxy {
                 reading: reading.clone(),
                 verdict: Verdict::of(reading, cas, now),
@@ -326,8 +351,11 @@ impl Listing {
         Survey {
             taken_at: now,
             proxies,
+            abroad: Vec::new(),
+            unseen: Vec::new(),
             skipped: self.skipped,
             unjudged: self.unjudged,
+            starting: self.starting,
             lacking: self.lacking,
             outside: self.outside,
             namespaces: self.namespaces,

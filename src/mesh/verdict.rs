@@ -158,6 +158,32 @@ pub fn remains(stores: &[TrustStore], roots: &Bundle, now: Timestamp) -> Option<
     None
 }
 
+/// Whether the proxy that was read trusts a CA.
+pub fn trusts(reading: &ProxyReading, ca: &NamedCa, now: Timestamp) -> Trust {
+    let stores = reading.secrets.as_ref().map_err(Clone::clone);
+    trusts_all(&stores.and_then(|secrets| secrets.trust.clone()), ca, now)
+}
+
+/// The CA certificate of its own path that ends first, by name, and when: the leaf is worth nothing after that. `None`
+/// where its own bundle ends no path of it.
+pub fn issuer_ends(reading: &ProxyReading, now: Timestamp) -> Option<(String, Timestamp)> {
+    let secrets = reading.secrets.as_ref().ok()?;
+    let stores = secrets.trust.iter().flatten().map(TrustStore::all);
+    let bundle = stores.fold(Bundle::default(), |all, store| all.union(&store));
+    let paths = secrets
+        .chains
+        .iter()
+        .flatten()
+        .filter_map(|chain| pki::accepts(&bundle, chain, pki::Usage::Workload, now).ok());
+    let ends = paths.flat_map(|path| {
+        let issuers = path.certs().iter().skip(1);
+        issuers
+            .map(|cert| (cert.display_name(), cert.not_after()))
+            .collect::<Vec<_>>()
+    });
+    ends.min_by_key(|(_, end)| *end)
+}
+
 /// A proxy may use any of its stores of one name, so all of them must hold.
 fn trusts_all(stores: &Reading<Vec<TrustStore>>, ca: &NamedCa, now: Timestamp) -> Trust {
     let stores = match stores {

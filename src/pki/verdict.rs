@@ -17,7 +17,8 @@ pub enum Trust {
         /// Why.
         reason: String,
     },
-    /// An intermediate of the CA is in the bundle, but no root: only part of its certificates pass.
+    /// Only part of its certificates pass: an intermediate of the CA is in the bundle, but no root; or the roots of
+    /// one of its keys, and not those of another.
     Partial {
         /// Which.
         reason: String,
@@ -114,10 +115,12 @@ impl std::fmt::Display for Signer {
     }
 }
 
-/// Whether a proxy with this bundle trusts `ca` at `now`: whether what one of its roots signs is
+/// Whether a proxy with this bundle trusts `ca` at `now`: whether everything that its roots sign is
 /// accepted, as Envoy builds paths ([`accepts`](super::accepts)).
 ///
-/// One usable root of the CA suffices. Expired, not yet valid, or not allowed to sign: no. Beside
+/// Roots of one key and subject are one (Istio's rotator issues a root again); of several keys each has to be
+/// trusted, since nobody knows which of them signs next. One that expired signs nothing any more, and does not
+/// count beside others. Not yet valid, or not allowed to sign: no. Beside
 /// another certificate that Envoy may take for the root, and that does not hold (the expired root whose
 /// re-issue it is), it is unknown: that hangs on the order of the text.
 pub fn trusts(bundle: &Bundle, ca: &NamedCa, now: Timestamp) -> Trust {
@@ -126,6 +129,66 @@ pub fn trusts(bundle: &Bundle, ca: &NamedCa, now: Timestamp) -> Trust {
             reason: format!("no root of `{}` is known", ca.name),
         };
     }
+    let keys = keys(ca);
+    let (mut yes, mut no) = (Vec::new(), Vec::new());
+    for key in &keys {
+        match trusts_key(bundle, key, now) {
+            verdict if verdict.is_yes() => yes.push(verdict),
+            verdict => no.push((key, verdict)),
+        }
+    }
+    if !yes.is_empty() {
+        no.retain(|(key, _)| key.roots.certs().any(|root| root.not_after() > now));
+    }
+    let unknown = |(_, verdict): &(&NamedCa, Trust)| matches!(verdict, Trust::Unknown { .. });
+    let at = no.iter().position(unknown).unwrap_or_default();
+    let Some((key, worst)) = no.into_iter().nth(at) else {
+        let by_key = |verdict: &Trust| matches!(verdict, Trust::YesByKey { .. });
+        return yes
+            .iter()
+            .find(|v| by_key(v))
+            .cloned()
+            .unwrap_or(Trust::Yes);
+    };
+    match worst {
+        Trust::No { reason } if !yes.is_empty() => Trust::Partial {
+            reason: format!(
+                "of {} keys of `{}` one is not trusted ({}): {reason}",
+                keys.len(),
+                ca.name,
+                fingerprints(&key.roots)
+            ),
+        },
+        worst => worst,
+    }
+}
+
+/// The CA as one for each key, with all the roots that have it.
+fn keys(ca: &NamedCa) -> Vec<NamedCa> {
+    let mut keys: Vec<NamedCa> = Vec::new();
+    for root in ca.roots.certs() {
+        let same = |known: &&mut NamedCa| {
+            known.roots.certs().any(|other| {
+                other.spki_sha256() == root.spki_sha256()
+                    && other.parsed().subject_canonical == root.parsed().subject_canonical
+            })
+        };
+        let one = Bundle::from_certs([root.clone()]);
+        match keys.iter_mut().find(same) {
+            Some(known) => known.roots = known.roots.union(&one),
+            None => keys.push(NamedCa::new(ca.name.clone(), one)),
+        }
+    }
+    keys
+}
+
+fn fingerprints(roots: &Bundle) -> String {
+    let all: Vec<String> = roots.certs().map(|root| root.sha256().short()).collect();
+    all.join(", ")
+}
+
+/// [`trusts`] for roots of one key.
+fn trusts_key(bundle: &Bundle, ca: &NamedCa, now: Timestamp) -> Trust {
     let mut yes_by_key = None;
     let mut unfit = Vec::new();
     for root in ca.roots.certs() {

@@ -49,8 +49,8 @@ impl RunPort for Port {
         self.answered(&format!("{what} (`{name}`)"), answer)
     }
 
-    fn waived(&self, code: &str) -> Option<String> {
-        self.waivers.apply(code)
+    fn waived(&self, code: &str, evidence: &[String]) -> Option<String> {
+        self.waivers.apply(code, evidence)
     }
 
     fn output(&self, text: &str) {

@@ -46,6 +46,7 @@ fn then() -> Timestamp {
 fn reading(file: &str, service_account: &str) -> ProxyReading {
     ProxyReading {
         pod: ProxyPod {
+            restarts: 0,
             namespace: "pay".into(),
             name: "pod".into(),
             uid: "1".into(),

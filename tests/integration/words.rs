@@ -189,7 +189,7 @@ impl RunPort for Twinlike {
         Ok(true)
     }
 
-    fn waived(&self, _code: &str) -> Option<String> {
+    fn waived(&self, _code: &str, _evidence: &[String]) -> Option<String> {
         None
     }
 

@@ -135,6 +135,7 @@ fn a_parameter_that_is_not_declared_is_found_before_main_runs() {
         "fn main(p) { for p in [#{ pod: 1 }] { p.pod } p.revision_1 }",
         "fn main(p) { let all = p.revision_1; let p = #{ pod: 1 }; p.pod }",
         "fn main(p) { p.keys(); p[\"x\"]; p?.namespaces }",
+        "fn main(p) { p.namespaces.some(|p| p.pod == 1) }",
     ] {
         check(text).unwrap();
     }

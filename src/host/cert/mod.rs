@@ -652,11 +652,11 @@ mod words {
     }
 
     /// Whether a bundle trusts a CA now: `#{ trusted, verdict, reason }`. `verdict` is `yes`,
-    /// `yes_by_key` (a re-issued root), `partial` (only an intermediate), `no` or `unknown`; only
-    /// the first two are `trusted`.
+    /// `yes_by_key` (a re-issued root), `partial` (only an intermediate, or one of several keys), `no` or
+    /// `unknown`; only the first two are `trusted`.
     ///
     /// - `bundle`: what a proxy trusts.
-    /// - `roots`: the CA's; one usable one in the bundle suffices.
+    /// - `roots`: the CA's; of several keys each must be trusted.
     ///
     /// Throws `script` if one of the two is not certificates.
     ///

@@ -39,7 +39,12 @@ pub struct Mesh {
 
 impl Mesh {
     fn view(&self) -> Reply<View> {
-        self.wait(View::take(&self.cluster, self.world.cas(), &self.options))
+        self.wait(View::take(
+            &self.cluster,
+            self.world.clusters(),
+            self.world.cas(),
+            &self.options,
+        ))
     }
 
     fn wait<T>(&self, call: impl Future<Output = Result<T, MeshError>>) -> Reply<T> {
@@ -479,7 +484,9 @@ mod words {
     ) -> Reply<()> {
         let trusts = super::texts("trusts", &trusts)?;
         let view = mesh.wait(async {
-            let mut view = View::take(&mesh.cluster, mesh.world.cas(), &mesh.options).await?;
+            let (cluster, world) = (&mesh.cluster, &mesh.world);
+            let mut view =
+                View::take(cluster, world.clusters(), world.cas(), &mesh.options).await?;
             view.ask_injectors(&mesh.cluster).await;
             Ok(view)
         })?;
@@ -598,6 +605,7 @@ fn foresee(mesh: &Mesh, names: Vec<String>) -> Reply<()> {
     let effect = Effect::CaSecretRemoval { names };
     let findings = mesh.wait(gate::review(
         &mesh.cluster,
+        mesh.world.clusters(),
         mesh.world.cas(),
         &effect,
         &mesh.options,

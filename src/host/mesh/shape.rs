@@ -2,11 +2,11 @@
 
 use rhai::{Array, Dynamic, Map};
 
+use crate::mesh::ca;
 use crate::mesh::matrix::{Matrix, Talk, signer_name};
 use crate::mesh::pods::Workload;
-use crate::mesh::revision::{CaEndpoint, Revision};
+use crate::mesh::revision::Revision;
 use crate::mesh::survey::{Proxy, Survey, Unjudged};
-use crate::mesh::{ca, names};
 use crate::pki::NamedCa;
 
 pub(super) fn proxy(proxy: &Proxy, cas: &[NamedCa]) -> Map {
@@ -89,11 +89,6 @@ pub(super) fn namespace<'a>(
 }
 
 pub(super) fn revision(revision: &Revision, cas: &[NamedCa]) -> Map {
-    let signer = match &revision.signer {
-        CaEndpoint::Istiod => "istiod".to_owned(),
-        CaEndpoint::MeshCa => names::MESHCA.to_owned(),
-        CaEndpoint::Other(address) => address.clone(),
-    };
     let root = match &revision.root {
         Ok(roots) => list(roots.certs().map(|c| ca::name_of(c, cas))),
         Err(reason) => format!("unknown: {reason}").into(),
@@ -106,7 +101,7 @@ pub(super) fn revision(revision: &Revision, cas: &[NamedCa]) -> Map {
     );
     map.insert("trust_domain".into(), revision.trust_domain.clone().into());
     map.insert("aliases".into(), list(revision.aliases.iter().cloned()));
-    map.insert("signer".into(), signer.into());
+    map.insert("signer".into(), revision.signer.as_text().into());
     map.insert("distributes".into(), revision.distributes().into());
     map.insert("ca_server".into(), revision.ca_server.into());
     map.insert("root".into(), root);

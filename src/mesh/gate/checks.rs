@@ -1,6 +1,8 @@
 //! Gates between the phases: what a script asks of the whole mesh.
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Finding, HEALTHY, REVISION, ROOT_GONE, SIGNED_BY, TRUSTS, View, judged};
 use crate::mesh::forecast::{self, Moved};
@@ -8,13 +10,16 @@ use crate::mesh::matrix::{Matrix, signer_name};
 use crate::mesh::{names, revision, verdict};
 use crate::pki::{Bundle, Signer};
 
+/// How long a CA certificate has to be good for when a migration begins: what it has signed ends with it, and days pass
+/// between the phases.
+const CA_HORIZON: SignedDuration = SignedDuration::from_hours(7 * 24);
+
 /// Check: every proxy trusts all of these CAs.
 pub fn every_proxy_trusts(view: &View, wanted: &[String]) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = judged(&view.survey, true).into_iter().collect();
+    let mut findings: Vec<Finding> = judged(&view.survey, true);
     let lacking: Vec<String> = view
         .survey
-        .proxies
-        .iter()
+        .all()
         .filter(|p| p.verdict.unknown().is_none())
         .filter_map(|p| {
             let lacks: Vec<&str> = wanted
@@ -46,11 +51,10 @@ pub fn every_proxy_trusts(view: &View, wanted: &[String]) -> Vec<Finding> {
 
 /// Check: every workload certificate is signed by this CA.
 pub fn every_certificate_signed_by(view: &View, wanted: &str) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = judged(&view.survey, true).into_iter().collect();
+    let mut findings: Vec<Finding> = judged(&view.survey, true);
     let others: Vec<String> = view
         .survey
-        .proxies
-        .iter()
+        .all()
         .filter(|p| !matches!(&p.verdict.signer, Signer::By { ca, .. } if ca == wanted))
         .map(|p| {
             let pod = p.pod();
@@ -88,11 +92,10 @@ fn why(signer: &Signer) -> String {
 
 /// Check: no proxy trusts anything of these roots any more, be it issued again, or through an intermediate.
 pub fn root_is_gone(view: &View, roots: &Bundle) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = judged(&view.survey, true).into_iter().collect();
+    let mut findings: Vec<Finding> = judged(&view.survey, true);
     let survey = &view.survey;
     let holders: Vec<String> = survey
-        .proxies
-        .iter()
+        .all()
         .filter_map(|p| {
             let stores = &p.reading.secrets.as_ref().ok()?.trust;
             let remains = verdict::remains(stores.as_ref().ok()?, roots, survey.taken_at)?;
@@ -157,11 +160,11 @@ pub fn revision_ready(view: &View, name: &str, signer: &str, trusts: &[String]) 
             namespace: "any".into(),
             name: "any".into(),
         },
-        service_account: "any".into(),
         namespace_labels: crate::mesh::injection::Labels::new(),
-        pod_labels: crate::mesh::injection::Labels::new(),
+        pod: serde_json::Value::Null,
         has_twin: false,
         gateway: false,
+        was_injected: false,
     };
     let member = forecast::member(&view.survey, revision, &view.cas, &moved);
     if member.signer != signer {
@@ -194,8 +197,10 @@ pub fn revision_ready(view: &View, name: &str, signer: &str, trusts: &[String]) 
 /// Check: nothing is wrong before anything is begun: every proxy judged, valid, talking to every
 /// other, and no namespace with both injection labels.
 pub fn healthy(view: &View) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = judged(&view.survey, true).into_iter().collect();
+    let mut findings: Vec<Finding> = judged(&view.survey, true);
     let mut evidence = Vec::new();
+    let now = Timestamp::now();
+    let mut ending: BTreeMap<(Timestamp, String), Vec<String>> = BTreeMap::new();
     for (name, labels) in &view.survey.namespaces {
         if labels.contains_key(names::REV) && labels.contains_key(names::INJECTION) {
             evidence.push(format!(
@@ -205,25 +210,45 @@ pub fn healthy(view: &View) -> Vec<Finding> {
             ));
         }
     }
-    for proxy in &view.survey.proxies {
+    for proxy in view.survey.all() {
         use crate::mesh::verdict::Expiry;
-        if let Some(expiry @ (Expiry::Expired | Expiry::NotYet | Expiry::Critical)) =
-            proxy.verdict.expiry
+        let pod = proxy.pod();
+        match proxy.verdict.expiry {
+            Some(expiry @ (Expiry::Expired | Expiry::NotYet | Expiry::Critical)) => {
+                evidence.push(format!(
+                    "{}.{}: its certificate is {}",
+                    pod.name,
+                    pod.namespace,
+                    expiry.as_str()
+                ));
+            }
+            Some(Expiry::Overdue) => evidence.push(format!(
+                "{}.{}: its certificate should have been renewed by now: its agent does not reach the CA",
+                pod.name, pod.namespace
+            )),
+            Some(Expiry::Ok) | None => {}
+        }
+        if let Some((issuer, end)) = verdict::issuer_ends(&proxy.reading, now)
+            && end < now + CA_HORIZON
         {
-            let pod = proxy.pod();
-            evidence.push(format!(
-                "{}.{}: its certificate is {}",
-                pod.name,
-                pod.namespace,
-                expiry.as_str()
-            ));
+            ending
+                .entry((end, issuer))
+                .or_default()
+                .push(format!("{}.{}", pod.name, pod.namespace));
         }
         if let Err(reason) = &proxy.verdict.identity {
-            let pod = proxy.pod();
             evidence.push(format!("{}.{}: {reason}", pod.name, pod.namespace));
         }
     }
-    let matrix = Matrix::now(&view.survey, &view.cas, Timestamp::now());
+    evidence.extend(ending.into_iter().map(|((end, issuer), proxies)| {
+        format!(
+            "`{issuer}`, under which {} of the certificates are signed ({}{}), ends at {end}",
+            proxies.len(),
+            proxies[0],
+            if proxies.len() > 1 { ", …" } else { "" }
+        )
+    }));
+    let matrix = Matrix::now(&view.survey, &view.cas, now);
     evidence.extend(
         matrix
             .failing

@@ -6,25 +6,27 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    CA_SECRET, Finding, HANDSHAKES, INJECTION, ISTIOD_REMOVAL, ISTIOD_RESTART, NEW_ROOT, View,
-    judged,
+    CA_SECRET, Finding, ISTIOD_REMOVAL, ISTIOD_RESTART, NEW_ROOT, View, judged, made, settings,
 };
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, Selector};
 use crate::mesh::ca_secrets::{self, CaSecrets, Load, Unloadable};
 use crate::mesh::effect::Effect;
-use crate::mesh::forecast::{self, Moved};
-use crate::mesh::matrix::{Matrix, signer_name};
+use crate::mesh::forecast;
+use crate::mesh::injection::{Injection, Injector, Labels};
+use crate::mesh::matrix::signer_name;
+use crate::mesh::pods::{self, PodClass, Workload};
 use crate::mesh::revision::{CaEndpoint, Revision};
 use crate::mesh::survey::SurveyOptions;
-use crate::mesh::{MeshError, names};
+use crate::mesh::{MeshError, names, templates, verdict};
 use crate::pki::{Bundle, NamedCa, Signer};
 
-/// Judges an effect before it is caused. Empty: it may be caused.
+/// Judges an effect on a cluster before it is caused. Empty: it may be caused. `others` are further clusters of the mesh.
 ///
 /// # Errors
 /// When the mesh cannot be read at all; the caller treats that as a no.
 pub async fn review(
     cluster: &Cluster,
+    others: &[Cluster],
     given: &[NamedCa],
     effect: &Effect,
     options: &SurveyOptions,
@@ -32,148 +34,81 @@ pub async fn review(
     if !concerns_mesh(cluster, effect).await? {
         return Ok(Vec::new());
     }
-    let mut view = View::take(cluster, given, options).await?;
-    if matches!(effect, Effect::NamespaceLabels { .. } | Effect::Pods { .. }) {
+    let mut options = options.clone();
+    if let Effect::Pods { workload, .. } = effect {
+        options.replaced = Some(workload.clone());
+    }
+    let mut view = View::take(cluster, others, given, &options).await?;
+    if !matches!(
+        effect,
+        Effect::CaSecret { .. } | Effect::CaSecretRemoval { .. }
+    ) {
         view.ask_injectors(cluster).await;
     }
     Ok(match effect {
         Effect::CaSecret { name, after } => ca_secret(cluster, &view, name, after).await?,
         Effect::CaSecretRemoval { names } => ca_secret_removal(cluster, &view, names).await?,
         Effect::ControlPlaneRemoval => control_plane_removal(cluster, &view).await?,
+        Effect::Injectors {
+            configuration,
+            after,
+        } => settings::injectors(cluster, view, configuration, after.as_ref()).await?,
         Effect::IstiodRemoval { revision, what } => istiod_removal(&view, revision, what),
-        Effect::IstiodRestart { revision } => istiod_restart(cluster, &view, revision).await?,
+        Effect::IstiodRestart { revision, after } => {
+            let mut findings = istiod_restart(cluster, &view, revision, after.as_ref()).await?;
+            if let Some(after) = after {
+                let change = |r: &Revision| r.with_deployment(after);
+                findings.extend(settings::change(cluster, &view, revision, change).await?);
+            }
+            findings
+        }
+        Effect::MeshSettings {
+            revision,
+            after,
+            key,
+        } => {
+            let change = |r: &Revision| r.with_settings(key, after.as_ref());
+            settings::change(cluster, &view, revision, change).await?
+        }
         Effect::NamespaceLabels { namespace, after } => {
-            recreated(&view, &forecast::namespace(&view.survey, namespace, after))
+            let templates = templates::all(cluster, Some(namespace)).await?;
+            made::judge(
+                &view,
+                &forecast::namespace(&view.survey, &templates, namespace, after),
+            )
         }
         Effect::Pods {
             workload,
-            labels,
-            service_account,
-        } => {
-            let namespace_labels = view
-                .survey
-                .namespaces
-                .get(&workload.namespace)
-                .cloned()
-                .unwrap_or_default();
-            let live = view
-                .survey
-                .proxies
-                .iter()
-                .filter(|p| p.pod().workload == *workload)
-                .count();
-            let moved = Moved {
-                workload: workload.clone(),
-                service_account: service_account.clone(),
-                namespace_labels,
-                pod_labels: labels.clone(),
-                has_twin: workload.kind == "Deployment" || live > 1,
-                gateway: is_gateway(&view, workload, labels),
-            };
-            recreated(&view, &[moved])
-        }
+            pod,
+            made,
+        } => made::pods(cluster, &view, workload, pod, *made).await?,
     })
 }
 
 /// Spares a survey where nothing of the mesh is touched: pods that no webhook injects, now or then.
 async fn concerns_mesh(cluster: &Cluster, effect: &Effect) -> Result<bool, MeshError> {
-    let Effect::Pods {
-        workload, labels, ..
-    } = effect
-    else {
+    let Effect::Pods { workload, pod, .. } = effect else {
         return Ok(true);
     };
-    let injection = crate::mesh::injection::Injection::read(cluster).await?;
+    let injection = Injection::read(cluster).await?;
     let kind = cluster.kind("namespaces").await?;
     let namespace = cluster.get(&kind, None, &workload.namespace).await?;
-    let namespace_labels = namespace.map(|n| n.labels()).unwrap_or_default();
-    let injector = injection.injector(&workload.namespace, &namespace_labels, labels);
-    Ok(injector != crate::mesh::injection::Injector::Nobody
-        || has_proxies(cluster, workload).await?)
+    let of_namespace = namespace.map(|n| n.labels()).unwrap_or_default();
+    let labels = templates::texts(&pod["metadata"]["labels"]);
+    let injector = injection.injector(&workload.namespace, &of_namespace, &labels);
+    Ok(injector != Injector::Nobody || has_proxies(cluster, workload).await?)
 }
 
-async fn has_proxies(
-    cluster: &Cluster,
-    workload: &crate::mesh::pods::Workload,
-) -> Result<bool, MeshError> {
+async fn has_proxies(cluster: &Cluster, workload: &Workload) -> Result<bool, MeshError> {
     let kind = cluster.kind("pods").await?;
+    let everything = Selector::default();
     let all = cluster
-        .list(
-            &kind,
-            Some(&workload.namespace),
-            &crate::cluster::Selector::default(),
-        )
+        .list(&kind, Some(&workload.namespace), &everything)
         .await?;
-    Ok(all.iter().any(|p| match crate::mesh::pods::classify(p) {
-        crate::mesh::pods::PodClass::Proxy(proxy) => proxy.workload == *workload,
+    Ok(all.iter().any(|p| match pods::classify(p) {
+        PodClass::Proxy(proxy) | PodClass::Starting(proxy, _) => proxy.workload == *workload,
         _ => false,
     }))
-}
-
-fn is_gateway(
-    view: &View,
-    workload: &crate::mesh::pods::Workload,
-    labels: &crate::mesh::injection::Labels,
-) -> bool {
-    use crate::mesh::pods::ProxyKind;
-    view.survey
-        .proxies
-        .iter()
-        .filter(|p| p.pod().workload == *workload)
-        .any(|p| p.pod().kind == ProxyKind::Gateway)
-        || labels.get("istio").is_some_and(|v| v.ends_with("gateway"))
-}
-
-/// Pods that come up anew: can they, and can they talk?
-fn recreated(view: &View, moved: &[Moved]) -> Vec<Finding> {
-    let (mut no_proxy, mut made) = (Vec::new(), Vec::new());
-    for m in moved {
-        let had_proxy = view
-            .survey
-            .proxies
-            .iter()
-            .any(|p| p.pod().workload == m.workload);
-        let nobody = view.survey.injection.injector(
-            &m.workload.namespace,
-            &m.namespace_labels,
-            &m.pod_labels,
-        ) == crate::mesh::injection::Injector::Nobody;
-        if nobody && !had_proxy {
-            continue;
-        }
-        match forecast::injecting(&view.survey, &view.revisions, m) {
-            Ok(revision) => made.push(forecast::member(&view.survey, revision, &view.cas, m)),
-            Err(reason) => no_proxy.push(reason.0),
-        }
-    }
-    let mut findings = Vec::new();
-    if !no_proxy.is_empty() {
-        findings.push(Finding::new(
-            INJECTION,
-            no_proxy,
-            "install the revision, or put the namespace's labels back to one that is installed",
-        ));
-    }
-    // Also where nothing seems to be made anew: pods that wait for a node come up as the labels are by then.
-    findings.extend(judged(&view.survey, false));
-    if made.is_empty() {
-        return findings;
-    }
-    let matrix = Matrix::next(&view.survey, made, &view.cas, Timestamp::now());
-    if !matrix.failing.is_empty() {
-        let total = format!(
-            "{} of {} ordered pairs would fail or are unknown",
-            matrix.failing.len(),
-            matrix.pairs
-        );
-        let pairs = matrix.failing.iter().map(ToString::to_string);
-        findings.push(Finding::new(
-            HANDSHAKES,
-            std::iter::once(total).chain(pairs).collect(),
-            "give every proxy both roots and both trust domains first: rootshift run citadel-to-meshca",
-        ));
-    }
-    findings
 }
 
 /// A CA secret that is written: istiod has to go on as it would have.
@@ -183,7 +118,7 @@ async fn ca_secret(
     name: &str,
     after: &Value,
 ) -> Result<Vec<Finding>, MeshError> {
-    let mut findings: Vec<Finding> = judged(&view.survey, false).into_iter().collect();
+    let mut findings: Vec<Finding> = judged(&view.survey, false);
     let secrets = match readable(cluster).await? {
         Ok(secrets) => secrets,
         Err(why) => {
@@ -245,7 +180,7 @@ async fn ca_secret_removal(
     view: &View,
     names: &[String],
 ) -> Result<Vec<Finding>, MeshError> {
-    let mut findings: Vec<Finding> = judged(&view.survey, false).into_iter().collect();
+    let mut findings: Vec<Finding> = judged(&view.survey, false);
     let secrets = match readable(cluster).await? {
         Ok(secrets) => secrets,
         Err(why) => {
@@ -345,8 +280,7 @@ fn istiod_signed(view: &View) -> Vec<String> {
         .collect();
     let mut users: Vec<String> = view
         .survey
-        .proxies
-        .iter()
+        .all()
         .filter(|p| !matches!(&p.verdict.signer, Signer::By { ca, .. } if external.contains(ca.as_str())))
         .map(|p| {
             let pod = p.pod();
@@ -369,8 +303,8 @@ fn istiod_signed(view: &View) -> Vec<String> {
 }
 
 fn namespaces_of(view: &View, revision: &str) -> Vec<String> {
-    let none = crate::mesh::injection::Labels::new();
-    let wanted = crate::mesh::injection::Injector::Revision(revision.to_owned());
+    let none = Labels::new();
+    let wanted = Injector::Revision(revision.to_owned());
     view.survey
         .namespaces
         .iter()
@@ -383,11 +317,15 @@ async fn istiod_restart(
     cluster: &Cluster,
     view: &View,
     revision: &str,
+    after: Option<&Value>,
 ) -> Result<Vec<Finding>, MeshError> {
     let Some(revision) = view.revision(revision) else {
         return Ok(Vec::new());
     };
-    if !revision.ca_server {
+    let next = after
+        .map(|after| revision.with_deployment(after))
+        .transpose()?;
+    if !next.as_ref().unwrap_or(revision).ca_server {
         return Ok(Vec::new());
     }
     let istiod = revision.istiod();
@@ -397,7 +335,22 @@ async fn istiod_restart(
             format!("which CA secret {istiod} would load is not known: {why}")
         }
         (Ok(now), Ok(secrets)) => match secrets.load(Timestamp::now()) {
-            Ok(Some(load)) if load.anchors.shares_key(now) => return Ok(Vec::new()),
+            Ok(Some(load)) if load.anchors.shares_key(now) => {
+                let refusing = refusing(view, &load.anchors);
+                if refusing.is_empty() {
+                    return Ok(Vec::new());
+                }
+                let next =
+                    "have every proxy get the root first: restart the workloads that are named";
+                let change = format!(
+                    "secret {} has {istiod} sign under {}",
+                    load.secret,
+                    show(&load.anchors)
+                );
+                return Ok(vec![
+                    Finding::new(ISTIOD_RESTART, refusing, next).headed(change),
+                ]);
+            }
             Ok(Some(load)) => format!(
                 "secret {} has {istiod} sign under {}, now it signs under {}",
                 load.secret,
@@ -420,11 +373,29 @@ async fn istiod_restart(
     if users.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(vec![Finding::new(
-        ISTIOD_RESTART,
-        std::iter::once(change).chain(users).collect(),
-        "see that istiod loads the CA that it has now (put its secret back, or allow `get` on it), or finish phase 2 first",
-    )])
+    let next = "see that istiod loads the CA that it has now (put its secret back, or allow `get` on it), or finish phase 2 first";
+    Ok(vec![
+        Finding::new(ISTIOD_RESTART, users, next).headed(change),
+    ])
+}
+
+/// Proxies that would not trust what is signed under these roots, or of which that is not known.
+fn refusing(view: &View, anchors: &Bundle) -> Vec<String> {
+    let ca = NamedCa::new("it", anchors.clone());
+    let now = Timestamp::now();
+    let proxies = view.survey.all();
+    proxies
+        .filter_map(|p| {
+            let answer = verdict::trusts(&p.reading, &ca, now);
+            let pod = p.pod();
+            (!answer.is_yes()).then(|| {
+                format!(
+                    "{}.{} does not trust that: {answer}",
+                    pod.name, pod.namespace
+                )
+            })
+        })
+        .collect()
 }
 
 fn show(bundle: &Bundle) -> String {
@@ -456,10 +427,9 @@ fn istiod_removal(view: &View, revision: &str, what: &str) -> Vec<Finding> {
     if evidence.is_empty() {
         return Vec::new();
     }
-    evidence.insert(0, format!("{what} serves revision `{revision}`"));
-    vec![Finding::new(
-        ISTIOD_REMOVAL,
-        evidence,
-        "move these to another revision first",
-    )]
+    let next = "move these to another revision first";
+    vec![
+        Finding::new(ISTIOD_REMOVAL, evidence, next)
+            .headed(format!("{what} serves revision `{revision}`")),
+    ]
 }

@@ -6,6 +6,8 @@
 
 mod checks;
 mod guards;
+mod made;
+mod settings;
 
 pub use checks::{
     every_certificate_signed_by, every_proxy_trusts, healthy, revision_ready, root_is_gone,
@@ -14,7 +16,7 @@ pub use guards::review;
 
 use super::revision::Revision;
 use super::survey::{Survey, SurveyOptions};
-use super::{MeshError, admission, ca, revision};
+use super::{MeshError, abroad, admission, ca, revision};
 use crate::cluster::Cluster;
 use crate::pki::NamedCa;
 
@@ -42,6 +44,8 @@ gates! {
     INJECTION = "RS102", "new pods come up with a proxy of an installed revision";
     /// Nothing in the mesh is unknown, and there is a mesh.
     JUDGED = "RS103", "every proxy of the mesh can be judged";
+    /// Everything that belongs to the mesh is looked at.
+    SEEN = "RS104", "every cluster and workload of the mesh is looked at";
     /// The CA secrets have no users.
     CA_SECRET = "RS201", "no certificate in use or to come depends on the CA secret";
     /// istiod would not make a root of its own.
@@ -67,7 +71,9 @@ gates! {
 pub struct Finding {
     /// Which gate.
     pub gate: Gate,
-    /// What was seen, a line each.
+    /// What the evidence has in common, where it needs saying.
+    pub head: Option<String>,
+    /// What was seen, a line for each thing that it is about.
     pub evidence: Vec<String>,
     /// The next step for the operator.
     pub next: String,
@@ -77,9 +83,20 @@ impl Finding {
     fn new(gate: Gate, evidence: Vec<String>, next: &str) -> Self {
         Self {
             gate,
+            head: None,
             evidence,
             next: next.to_owned(),
         }
+    }
+
+    fn headed(self, head: impl Into<String>) -> Self {
+        let head = Some(head.into());
+        Self { head, ..self }
+    }
+
+    /// All of it, as people read it.
+    pub fn lines(&self) -> Vec<String> {
+        self.head.iter().chain(&self.evidence).cloned().collect()
     }
 }
 
@@ -96,13 +113,17 @@ pub struct View {
 
 impl View {
     /// Reads the mesh as it is now.
+    ///
+    /// `others` are further clusters of the same mesh.
     pub async fn take(
         cluster: &Cluster,
+        others: &[Cluster],
         given: &[NamedCa],
         options: &SurveyOptions,
     ) -> Result<Self, MeshError> {
         let cas = ca::find(cluster, given).await?;
-        let survey = Survey::take(cluster, &cas, options).await?;
+        let mut survey = Survey::take(cluster, &cas, options).await?;
+        abroad::add(&mut survey, cluster, others, &cas, options).await?;
         let revisions = revision::read_all(cluster, &survey.injection).await?;
         Ok(Self {
             survey,
@@ -137,17 +158,34 @@ impl View {
     }
 }
 
-/// A mesh in which something is unknown, or in which there is nothing.
-pub fn judged(survey: &Survey, needs_some: bool) -> Option<Finding> {
+/// A mesh in which something is unknown, or in which there is nothing, or of which there is more than was looked at.
+pub fn judged(survey: &Survey, needs_some: bool) -> Vec<Finding> {
+    known(survey, needs_some)
+        .into_iter()
+        .chain(seen(survey))
+        .collect()
+}
+
+fn known(survey: &Survey, needs_some: bool) -> Option<Finding> {
     let mut evidence = survey.unknowns();
     if needs_some && survey.proxies.is_empty() {
-        evidence.insert(0, "no proxy was found in any namespace".into());
+        evidence.push("no proxy was found in any namespace".into());
     }
     (!evidence.is_empty()).then(|| {
         Finding::new(
             JUDGED,
             evidence,
             "make these pods readable, or remove them; then run this again",
+        )
+    })
+}
+
+fn seen(survey: &Survey) -> Option<Finding> {
+    (!survey.unseen.is_empty()).then(|| {
+        Finding::new(
+            SEEN,
+            survey.unseen.clone(),
+            "give every cluster of the mesh, each with --context, the one to change first; what has no pod look at by other means",
         )
     })
 }

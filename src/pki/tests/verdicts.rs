@@ -113,16 +113,47 @@ fn a_root_must_be_valid_and_allowed_to_sign() {
 }
 
 #[test]
-fn one_usable_root_of_a_ca_suffices() {
+fn of_a_ca_with_several_keys_each_must_be_trusted() {
     let (old, new) = (citadel(), citadel());
     let ca = named("CITADEL", &[old.cert(), new.cert()]);
-    assert_eq!(trusts(&bundle(&[new.cert()]), &ca, now()), Trust::Yes);
-    // Both keys are told apart by their identifiers.
     let both = bundle(&[old.cert(), new.cert()]);
+    assert_eq!(trusts(&both, &ca, now()), Trust::Yes);
+    for (held, lacks) in [(&new, &old), (&old, &new)] {
+        let verdict = trusts(&bundle(&[held.cert()]), &ca, now());
+        let Trust::Partial { reason } = &verdict else {
+            panic!("{verdict}")
+        };
+        let short = lacks.cert().sha256().short();
+        assert!(
+            reason.starts_with(&format!(
+                "of 2 keys of `CITADEL` one is not trusted ({short})"
+            )),
+            "{reason}"
+        );
+    }
+    // Both keys are told apart by their identifiers.
     assert_eq!(
         trusts(&both, &named("CITADEL", &[new.cert()]), now()),
         Trust::Yes
     );
+    // What has expired signs nothing that anybody accepts; alone it is still a no.
+    let spec = CaSpec::istio("cluster.local", now());
+    let expired =
+        Authority::self_signed(&spec.clone().valid(now() - hours(3), now() - hours(2))).unwrap();
+    let with_expired = named("CITADEL", &[expired.cert(), new.cert()]);
+    assert_eq!(
+        trusts(&bundle(&[new.cert()]), &with_expired, now()),
+        Trust::Yes
+    );
+    no(trusts(
+        &bundle(&[new.cert()]),
+        &named("CITADEL", &[expired.cert()]),
+        now(),
+    ));
+    // One key, issued again: one root.
+    let again = new.reissued(&spec).unwrap();
+    let reissued = named("CITADEL", &[new.cert(), again.cert()]);
+    assert!(trusts(&bundle(&[new.cert()]), &reissued, now()).is_yes());
 }
 
 /// Envoy takes the first that fits in the order of the bundle's text, and looks at dates afterwards.

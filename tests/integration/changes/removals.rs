@@ -102,7 +102,7 @@ async fn a_control_plane_does_not_go_by_another_name() {
     blind["namespaceSelector"] = json!({"matchLabels": {"nobody": "has"}});
     let blind = effect_of(&place, patch(json!({"webhooks": [blind]}))).await;
     assert!(
-        matches!(&blind, Some(Effect::IstiodRemoval { .. })),
+        matches!(&blind, Some(Effect::Injectors { .. })),
         "{blind:?}"
     );
     // As the server has it, with its defaults.

@@ -1,0 +1,142 @@
+//! What belongs to the mesh and is not in this cluster: other clusters, and workloads without a pod.
+//!
+//! A mesh over several clusters has one trust. Those that a run was given are surveyed like the first, and their proxies
+//! stand in every matrix and before every gate that is about the mesh; those that it was not given are named, since
+//! nobody looked at them. How istiod knows another cluster: a Secret with the label `istio/multiCluster=true`, whose
+//! keys are names of clusters and whose values are kubeconfigs (istio/istio `pkg/kube/multicluster/secretcontroller.go`).
+
+use serde_json::Value;
+
+use super::survey::{Proxy, Survey, SurveyOptions, Unjudged};
+use super::{MeshError, names};
+use crate::cluster::{Cluster, ClusterError, Selector};
+use crate::pki::{NamedCa, decode_base64};
+
+/// How many workloads without a pod are named.
+const NAMED: usize = 5;
+
+/// Adds to a survey what the clusters besides its own have, and what nobody can see.
+///
+/// # Errors
+/// When this cluster cannot tell which others there are, except for lack of rights: that is unseen. One of the others that cannot be
+/// read is no error, but unknown.
+pub(super) async fn add(
+    survey: &mut Survey,
+    cluster: &Cluster,
+    others: &[Cluster],
+    cas: &[NamedCa],
+    options: &SurveyOptions,
+) -> Result<(), MeshError> {
+    for other in others
+        .iter()
+        .filter(|other| other.server() != cluster.server())
+    {
+        let at = other.context();
+        match Survey::take(other, cas, options).await {
+            Ok(found) => {
+                let proxies = found.proxies.into_iter();
+                survey
+                    .abroad
+                    .extend(proxies.map(|proxy| named_after(proxy, at)));
+                let unjudged = found.unjudged.into_iter();
+                survey.unjudged.extend(unjudged.map(|pod| Unjudged {
+                    namespace: format!("{}@{at}", pod.namespace),
+                    ..pod
+                }));
+            }
+            Err(error) => survey
+                .unseen
+                .push(format!("cluster `{at}` cannot be read: {error}")),
+        }
+    }
+    let seen: Vec<&str> = others
+        .iter()
+        .chain([cluster])
+        .map(Cluster::server)
+        .collect();
+    survey.unseen.extend(clusters(cluster, &seen).await?);
+    survey.unseen.extend(entries(cluster).await?);
+    Ok(())
+}
+
+/// A proxy of another cluster, told by it: `web-1.shop@east`, of workload `shop/web@east`.
+fn named_after(mut proxy: Proxy, cluster: &str) -> Proxy {
+    let pod = &mut proxy.reading.pod;
+    pod.namespace = format!("{}@{cluster}", pod.namespace);
+    pod.workload.name = format!("{}@{cluster}", pod.workload.name);
+    proxy
+}
+
+/// Clusters that istiod reads and this run does not.
+async fn clusters(cluster: &Cluster, seen: &[&str]) -> Result<Vec<String>, MeshError> {
+    let kind = cluster.kind("secrets").await?;
+    let remote = Selector::labels("istio/multiCluster=true");
+    let found = match cluster
+        .list(&kind, Some(names::ISTIO_SYSTEM), &remote)
+        .await
+    {
+        Err(why @ ClusterError::Forbidden(_)) => {
+            return Ok(vec![format!(
+                "whether other clusters are part of the mesh is not known: {why}"
+            )]);
+        }
+        found => found?,
+    };
+    let mut unseen = Vec::new();
+    for secret in &found {
+        for (name, kubeconfig) in secret.value()["data"].as_object().into_iter().flatten() {
+            let server = server(kubeconfig);
+            if !server
+                .as_deref()
+                .is_some_and(|server| seen.contains(&server))
+            {
+                unseen.push(format!(
+                    "cluster `{name}` is part of the mesh (secret {}/{}, API server {}) and was not looked at",
+                    names::ISTIO_SYSTEM,
+                    secret.name(),
+                    server.as_deref().unwrap_or("unknown")
+                ));
+            }
+        }
+    }
+    Ok(unseen)
+}
+
+/// The API server of a kubeconfig, as it stands in a Secret.
+fn server(kubeconfig: &Value) -> Option<String> {
+    let bytes = decode_base64(kubeconfig.as_str()?)?;
+    let config: Value = serde_saphyr::from_str(std::str::from_utf8(&bytes).ok()?).ok()?;
+    let server = config["clusters"][0]["cluster"]["server"].as_str()?;
+    Some(server.trim_end_matches('/').to_owned())
+}
+
+/// Virtual machines and other workloads that have no pod.
+async fn entries(cluster: &Cluster) -> Result<Vec<String>, MeshError> {
+    let kind = match cluster.kind("workloadentries.networking.istio.io").await {
+        Err(ClusterError::UnknownKind { .. }) => return Ok(Vec::new()),
+        kind => kind?,
+    };
+    let found = match cluster.list(&kind, None, &Selector::default()).await {
+        Err(why @ ClusterError::Forbidden(_)) => {
+            return Ok(vec![format!(
+                "whether workloads without a pod are part of the mesh is not known: {why}"
+            )]);
+        }
+        found => found?,
+    };
+    let mut lines: Vec<String> = found
+        .iter()
+        .take(NAMED)
+        .map(|entry| {
+            format!(
+                "WorkloadEntry {}/{} is a workload without a pod, whose proxy was not looked at",
+                entry.namespace().unwrap_or_default(),
+                entry.name()
+            )
+        })
+        .collect();
+    if found.len() > NAMED {
+        lines.push(format!("and {} more WorkloadEntries", found.len() - NAMED));
+    }
+    Ok(lines)
+}
