@@ -443,3 +443,7 @@ fn path(chain: &[Cert], bundle: &pki::Bundle, judging: Side, now: Timestamp) -> 
 #[cfg(all(test, feature = "twin"))]
 #[path = "matrix_tests.rs"]
 mod tests;
+
+#[cfg(all(test, feature = "twin"))]
+#[path = "matrix_random_tests.rs"]
+mod random_tests;

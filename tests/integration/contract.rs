@@ -117,7 +117,7 @@ fn ask(runtime: &Runtime, ground: &Ground, behaviour: &Behaviour) -> Result<(), 
     cleared.map_err(|e| failed("after it: ", &e)).map(|_| ())
 }
 
-/// Asks for all of them; what does not hold is told at the end. `$ROOTSHIFT_TEST_ONLY`: those whose name has this.
+/// Asks for all of them; what does not hold is told at once, and again at the end. `$ROOTSHIFT_TEST_ONLY`: those whose name has this.
 fn ask_all(runtime: &Runtime, ground: &Ground, place: &str) {
     let only = std::env::var("ROOTSHIFT_TEST_ONLY").unwrap_or_default();
     let mut todo: VecDeque<Behaviour> = behaviours().into();
@@ -134,6 +134,7 @@ fn ask_all(runtime: &Runtime, ground: &Ground, place: &str) {
                         break;
                     };
                     if let Err(fault) = ask(runtime, ground, &next) {
+                        say(&fault);
                         faults.lock().unwrap().push(fault);
                     }
                 }

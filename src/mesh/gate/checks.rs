@@ -8,7 +8,7 @@ use super::{Finding, HEALTHY, REVISION, ROOT_GONE, SIGNED_BY, TRUSTS, View, judg
 use crate::mesh::forecast::{self, Moved};
 use crate::mesh::matrix::{Matrix, signer_name};
 use crate::mesh::{names, revision, verdict};
-use crate::pki::{Bundle, Signer};
+use crate::pki::{Bundle, Signer, Trust};
 
 /// How long a CA certificate has to be good for when a migration begins: what it has signed ends with it, and days pass
 /// between the phases.
@@ -20,12 +20,14 @@ pub fn every_proxy_trusts(view: &View, wanted: &[String]) -> Vec<Finding> {
     let lacking: Vec<String> = view
         .survey
         .all()
-        .filter(|p| p.verdict.unknown().is_none())
         .filter_map(|p| {
-            let lacks: Vec<&str> = wanted
+            let lacks: Vec<String> = wanted
                 .iter()
                 .filter(|ca| !p.verdict.trusts(ca))
-                .map(String::as_str)
+                .map(|ca| match p.verdict.trusts.get(ca) {
+                    Some(Trust::Unknown { .. }) | None => format!("{ca} (unknown)"),
+                    Some(_) => ca.clone(),
+                })
                 .collect();
             let pod = p.pod();
             (!lacks.is_empty()).then(|| {
