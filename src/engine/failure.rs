@@ -3,6 +3,7 @@
 //! A script sees it as a thrown map with the same fields; it never sees a bare string from a word.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fmt;
 
 /// A failure with its origin, its evidence and the next step.
@@ -22,6 +23,9 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Lines that support the message, most telling first.
     pub evidence: Vec<String>,
+    /// What the script had found all the same: a check that does not pass has a result too.
+    #[serde(default)]
+    pub result: Option<Value>,
 }
 
 /// Whose fault a [`Failure`] is.
@@ -55,6 +59,7 @@ impl Failure {
             retryable: false,
             hint: None,
             evidence: Vec::new(),
+            result: None,
         }
     }
 
