@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::gate::View;
 use super::injection::{Injector, Labels};
-use super::matrix::{Matrix, Talk};
+use super::matrix::{Failing, Matrix, Side, Talk};
 use super::pods::Workload;
 use super::revision::CaEndpoint;
 use super::survey::Proxy;
@@ -57,7 +57,7 @@ pub struct Exception {
     /// One line each.
     pub items: Vec<String>,
     /// What to do next.
-    pub next: &'static str,
+    pub next: String,
 }
 
 /// The kinds, the worst first: name, severity, what is so, what to do.
@@ -217,11 +217,23 @@ pub fn of(view: &View, matrix: &Matrix) -> Vec<Exception> {
                 kind,
                 severity,
                 title,
+                next: concrete(next, &items),
                 items,
-                next,
             })
         })
         .collect()
+}
+
+/// The next step with the names of the first pair in it.
+fn concrete(next: &str, items: &[String]) -> String {
+    let pair = items.first().and_then(|item| item.split_once(": "));
+    let pair = pair.and_then(|(pair, _)| pair.split_once(" → "));
+    match pair {
+        Some((client, server)) if next.contains("CLIENT SERVER") => {
+            next.replace("CLIENT SERVER", &format!("{client} {server}"))
+        }
+        _ => next.to_owned(),
+    }
 }
 
 fn name(proxy: &Proxy) -> String {
@@ -270,14 +282,50 @@ fn pairs(view: &View, matrix: &Matrix, found: &mut Found) {
         .filter(|p| p.verdict.unknown().is_some())
         .map(|p| p.pod().workload.to_string())
         .collect();
+    // One pair of each cause first: who reads only some of them should read of all causes.
+    let mut of_cause: BTreeMap<String, usize> = BTreeMap::new();
+    let mut no = Vec::new();
     for failing in &matrix.failing {
         match &failing.talk {
-            Talk::No { .. } => found.add("no-trust", failing.to_string()),
+            Talk::No { side, cause } => {
+                let cause = cause_of(view, failing, *side).unwrap_or_else(|| cause.clone());
+                let count = of_cause.entry(cause.clone()).or_default();
+                *count += 1;
+                let (client, server) = (&failing.client, &failing.server);
+                no.push((
+                    *count,
+                    format!("{client} → {server}: the {side} refuses: {cause}"),
+                ));
+            }
             Talk::Unknown(_)
                 if unknown.contains(&failing.client) || unknown.contains(&failing.server) => {}
             Talk::Unknown(_) | Talk::Yes => found.add("pair-unknown", failing.to_string()),
         }
     }
+    no.sort_by_key(|(count, _)| *count);
+    for (_, item) in no {
+        found.add("no-trust", item);
+    }
+}
+
+/// A root that one side lacks, by name; what a path says of its certificates is longer and says less.
+fn cause_of(view: &View, failing: &Failing, side: Side) -> Option<String> {
+    let (judge, judged) = match side {
+        Side::Client => (&failing.client, &failing.server),
+        Side::Server => (&failing.server, &failing.client),
+    };
+    let of = |workload: &String| {
+        let proxies = view.survey.proxies.iter();
+        let workload = workload.clone();
+        proxies.filter(move |p| p.pod().workload.to_string() == workload)
+    };
+    let ca = of(judged).find_map(|shown| match &shown.verdict.signer {
+        Signer::By { ca, .. } => of(judge)
+            .any(|p| !p.verdict.trusts(ca))
+            .then(|| ca.clone()),
+        _ => None,
+    })?;
+    Some(format!("it does not trust {ca}, which signs for {judged}"))
 }
 
 fn namespaces(view: &View, found: &mut Found) {

@@ -6,8 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::MeshError;
-use super::names;
+use super::forecast;
+use super::gate::View;
+use super::injection::{Injector, Labels};
+use super::matrix::{Matrix, Talk};
+use super::{MeshError, names};
 use super::pods::{ProxyKind, ProxyPod, Workload};
 use super::survey::Survey;
 use crate::cluster::Cluster;
@@ -176,4 +179,59 @@ fn key(workload: &str) -> Option<String> {
         _ => return None,
     };
     Some(format!("{kind}/{rest}"))
+}
+
+/// What would fail if pods were made anew now, as the labels are: by a node that goes, by anybody's restart.
+/// Without what fails already.
+pub fn if_made_anew(view: &View, matrix: &Matrix) -> Vec<String> {
+    let survey = &view.survey;
+    let (mut lines, mut made) = (Vec::new(), Vec::new());
+    let none = Labels::new();
+    for namespace in survey.meshed_namespaces() {
+        let labels = survey.namespaces.get(&namespace).unwrap_or(&none);
+        for moved in forecast::namespace(survey, &namespace, labels) {
+            let workload = &moved.workload;
+            let has_proxy = survey.proxies.iter().any(|p| p.pod().workload == *workload);
+            let injector = survey
+                .injection
+                .injector(&namespace, labels, &moved.pod_labels);
+            match injector {
+                Injector::Nobody if !has_proxy => {}
+                Injector::Nobody => lines.push(format!("{workload} would have no proxy")),
+                Injector::Several(all) => lines.push(format!(
+                    "{workload} would be injected by several revisions: {}",
+                    all.join(", ")
+                )),
+                Injector::Revision(name) => match view.revision(&name) {
+                    Some(revision) if revision.ready > 0 => {
+                        made.push(forecast::member(survey, revision, &view.cas, &moved));
+                    }
+                    _ => lines.push(format!(
+                        "{workload} would not start: revision `{name}` has no istiod that is ready"
+                    )),
+                },
+            }
+        }
+    }
+    let next = Matrix::next(survey, made, &view.cas, survey.taken_at);
+    let fails = |client: &str, server: &str| {
+        let mut now = matrix.failing.iter();
+        now.any(|f| f.client == client && f.server == server)
+    };
+    // What cannot be read is told by itself.
+    let unread = |workload: &str| {
+        let mut proxies = survey.proxies.iter();
+        proxies.any(|p| p.verdict.unknown().is_some() && p.pod().workload.to_string() == workload)
+    };
+    let failing = next.failing.iter();
+    lines.extend(
+        failing
+            .filter(|f| !fails(&f.client, &f.server))
+            .filter(|f| {
+                let is_no = matches!(f.talk, Talk::No { .. });
+                is_no || !(unread(&f.client) || unread(&f.server))
+            })
+            .map(ToString::to_string),
+    );
+    lines
 }

@@ -280,7 +280,7 @@ fn shown(view: &View, judge: &Member, judged: &Member, usage: pki::Usage) -> Str
                     let shows = std::iter::once(who).chain(above).collect::<Vec<_>>();
                     let trusts: Vec<String> =
                         bundle.certs().map(|c| ca::name_of(c, &view.cas)).collect();
-                    format!("{}, which is not among {}", shows.join(" → "), trusts.join(", "))
+                    format!("{}, which the other does not trust: it has {}", shows.join(" → "), trusts.join(", "))
                 }
             }
         }
