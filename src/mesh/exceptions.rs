@@ -502,12 +502,12 @@ fn roots(view: &View, found: &mut Found) {
     let roots = trusted_roots(view);
     for held in roots.values() {
         let named = view.cas.iter().any(|ca| ca.roots.contains(&held.cert));
-        let by = format!("{}: trusted by {} proxies", held.name, held.proxies);
-        if !named {
-            found.add("third-root", by.clone());
-        }
-        if !held.needed {
-            found.add("spare-root", by);
+        let many = if held.proxies == 1 { "proxy" } else { "proxies" };
+        let by = format!("{}: trusted by {} {many}", held.name, held.proxies);
+        match (named, held.needed) {
+            (false, _) => found.add("third-root", by),
+            (true, false) => found.add("spare-root", by),
+            (true, true) => {}
         }
     }
     let intermediates = intermediates(view);

@@ -13,7 +13,7 @@ use crate::mesh::exceptions::{self, Exception, Held};
 use crate::mesh::gate::View;
 use crate::mesh::injection::{Injector, Labels};
 use crate::mesh::inventory::{self, Owner};
-use crate::mesh::matrix::Matrix;
+use crate::mesh::matrix::{Matrix, Talk};
 use crate::mesh::pods::Workload;
 use crate::mesh::survey::Proxy;
 
@@ -45,7 +45,7 @@ mod words {
     /// skipped by reason, and the workloads without a proxy. `counts`: proxies by `revisions`, `signers`,
     /// `trust_domains`, `roots`, `expiry` and `kinds`. `exceptions`: `#{kind, severity, title, items, next}`
     /// each, the worst first; `severity` is `unsafe`, `unknown`, `warning` or `note`. `pairs`: `#{judged,
-    /// failing}`. `namespaces` and `revisions`: as the words of these names. `roots`: `#{name, fingerprint,
+    /// failing, unknown}`. `namespaces` and `revisions`: as the words of these names. `roots`: `#{name, fingerprint,
     /// proxies, needed, expires}` each. `expires`: `#{leaf, intermediate, root}`, the first of each to end, as
     /// `#{name, at}` or `()`. `behind`: workloads that are not of the revision that their namespace asks for,
     /// `#{workload, asked, revisions}` each. `made_anew`: `()`, see the options.
@@ -94,6 +94,11 @@ fn take(mesh: &Mesh, options: &Options) -> Reply<Map> {
         BTreeMap::new()
     };
     let matrix = Matrix::now(&view.survey, &view.cas, view.survey.taken_at);
+    let unknown = matrix
+        .failing
+        .iter()
+        .filter(|f| matches!(f.talk, Talk::Unknown(_)))
+        .count();
     let made_anew = if options.foresee {
         list(inventory::if_made_anew(&view, &matrix))
     } else {
@@ -144,7 +149,8 @@ fn take(mesh: &Mesh, options: &Options) -> Reply<Map> {
             "pairs",
             map([
                 ("judged", number(matrix.pairs)),
-                ("failing", number(matrix.failing.len())),
+                ("failing", number(matrix.failing.len() - unknown)),
+                ("unknown", number(unknown)),
             ])
             .into(),
         ),
