@@ -34,7 +34,11 @@ fn list(format: Format) -> u8 {
             show::result(&format!("{}  {}", gate.code, gate.title));
         }
         for kind in FailureKind::ALL {
-            show::result(&format!("{}: exit code {}", kind.as_str(), kind.exit_code()));
+            show::result(&format!(
+                "{}: exit code {}",
+                kind.as_str(),
+                kind.exit_code()
+            ));
         }
         return 0;
     }
@@ -42,8 +46,7 @@ fn list(format: Format) -> u8 {
         .iter()
         .map(|g| json!({"code": g.code, "title": g.title}))
         .collect();
-    let kinds = FailureKind::ALL
-        .map(|k| json!({"kind": k.as_str(), "exit_code": k.exit_code()}));
+    let kinds = FailureKind::ALL.map(|k| json!({"kind": k.as_str(), "exit_code": k.exit_code()}));
     show::result(&json!({"gates": gates, "kinds": kinds}).to_string());
     0
 }
@@ -72,7 +75,11 @@ fn about(code: &str) -> Result<(String, serde_json::Value), Failure> {
     }
     if let Some(kind) = FailureKind::parse(&code.to_lowercase()) {
         let text = kind.explanation();
-        let out = format!("{kind}: exit code {}\n\n{}", kind.exit_code(), wrapped(text));
+        let out = format!(
+            "{kind}: exit code {}\n\n{}",
+            kind.exit_code(),
+            wrapped(text)
+        );
         let value = json!({"kind": kind.as_str(), "exit_code": kind.exit_code(), "text": text});
         return Ok((out, value));
     }

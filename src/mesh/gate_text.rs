@@ -126,8 +126,18 @@ mod tests {
     fn each_text_is_whole_sentences() {
         for text in ALL {
             for part in [text.looks_at, text.why, text.what_to_do, text.waiver] {
-                assert!(part.len() > 30 && part.ends_with('.') || part.ends_with(')'), "{}: {part}", text.code);
-                assert!(part.starts_with(|c: char| c.is_uppercase() || c == '`' || part.starts_with("istiod")), "{}: {part}", text.code);
+                assert!(
+                    part.len() > 30 && part.ends_with('.') || part.ends_with(')'),
+                    "{}: {part}",
+                    text.code
+                );
+                assert!(
+                    part.starts_with(|c: char| c.is_uppercase()
+                        || c == '`'
+                        || part.starts_with("istiod")),
+                    "{}: {part}",
+                    text.code
+                );
             }
         }
     }

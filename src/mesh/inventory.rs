@@ -10,9 +10,9 @@ use super::forecast;
 use super::gate::View;
 use super::injection::{Injector, Labels};
 use super::matrix::{Matrix, Talk};
-use super::{MeshError, names};
 use super::pods::{ProxyKind, ProxyPod, Workload};
 use super::survey::Survey;
+use super::{MeshError, names};
 use crate::cluster::Cluster;
 use crate::cluster::workload::{self as owners, Restart};
 
@@ -68,7 +68,10 @@ pub fn skipped(survey: &Survey) -> BTreeMap<String, usize> {
         *reasons.entry(pod.reason.clone()).or_default() += 1;
     }
     if !survey.outside.is_empty() {
-        reasons.insert("no proxy, and none is asked for".into(), survey.outside.len());
+        reasons.insert(
+            "no proxy, and none is asked for".into(),
+            survey.outside.len(),
+        );
     }
     reasons
 }
@@ -161,8 +164,13 @@ async fn held(cluster: &Cluster, survey: &Survey) -> BTreeMap<String, String> {
         for finding in found.unwrap_or_default() {
             let stops = ["WL001", "WL010"].contains(&finding.code)
                 && finding.severity == owners::Severity::Unsafe;
+            let what = if finding.object == finding.workload {
+                finding.detail
+            } else {
+                format!("`{}`: {}", finding.object, finding.detail)
+            };
             if let (true, Some(key)) = (stops, key(&finding.workload)) {
-                out.entry(key).or_insert(finding.detail);
+                out.entry(key).or_insert(what);
             }
         }
     }
@@ -234,4 +242,118 @@ pub fn if_made_anew(view: &View, matrix: &Matrix) -> Vec<String> {
             .map(ToString::to_string),
     );
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::pods::Workload;
+    use super::*;
+    use crate::cluster::workload::PodCounts;
+
+    fn way(kind: &str, restart: Restart, proxy: ProxyKind, namespace: &str) -> String {
+        let found = owners::Workload {
+            kind: kind.into(),
+            api_version: "v1".into(),
+            namespace: namespace.into(),
+            name: "x".into(),
+            object: None,
+            pods: PodCounts::default(),
+            restart,
+            reason: "why so".into(),
+            controlled_by: None,
+        };
+        let pod = ProxyPod {
+            namespace: namespace.into(),
+            name: "x-1".into(),
+            uid: "1".into(),
+            kind: proxy,
+            workload: Workload {
+                kind: kind.into(),
+                namespace: namespace.into(),
+                name: "x".into(),
+            },
+            service_account: "x".into(),
+            revision: None,
+            admin_port: 15000,
+            labels: BTreeMap::new(),
+            ready: true,
+            file_mounted: false,
+        };
+        moves(&found, &pod).to_string()
+    }
+
+    #[test]
+    fn each_owner_has_its_way() {
+        use ProxyKind::{Gateway, Sidecar};
+        for (kind, restart, proxy, namespace, says) in [
+            (
+                "Deployment",
+                Restart::Rollout,
+                Sidecar,
+                "shop",
+                "rollout restart",
+            ),
+            (
+                "Deployment",
+                Restart::Recreate,
+                Sidecar,
+                "shop",
+                "rollout restart, all pods at once (Recreate)",
+            ),
+            ("Deployment", Restart::None, Sidecar, "shop", "held: why so"),
+            (
+                "Deployment",
+                Restart::Rollout,
+                Gateway,
+                "edge",
+                "gateway: beside, then in place",
+            ),
+            (
+                "DaemonSet",
+                Restart::Rollout,
+                Gateway,
+                "edge",
+                "rollout restart",
+            ),
+            (
+                "DaemonSet",
+                Restart::DeletePods,
+                Sidecar,
+                "shop",
+                "evict one by one (OnDelete)",
+            ),
+            (
+                "CronJob",
+                Restart::NextRun,
+                Sidecar,
+                "shop",
+                "made anew by its CronJob `shop/x`",
+            ),
+            (
+                "Rollout",
+                Restart::DeletePods,
+                Sidecar,
+                "shop",
+                "by hand: Rollout: why so",
+            ),
+            (
+                "ReplicaSet",
+                Restart::DeletePods,
+                Sidecar,
+                "shop",
+                "by hand: ReplicaSet: why so",
+            ),
+            (
+                "DaemonSet",
+                Restart::Rollout,
+                Sidecar,
+                "istio-system",
+                "by hand: namespace istio-system is not moved",
+            ),
+        ] {
+            assert_eq!(way(kind, restart, proxy, namespace), says);
+        }
+    }
 }

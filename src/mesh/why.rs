@@ -164,7 +164,11 @@ fn find(view: &View, wanted: &str) -> Result<Endpoint, Nobody> {
     {
         return Err(Nobody::Unjudged(full, pod.reason.clone()));
     }
-    if survey.outside.iter().any(|o| o.workload.to_string() == full) {
+    if survey
+        .outside
+        .iter()
+        .any(|o| o.workload.to_string() == full)
+    {
         return Err(Nobody::Outside(full));
     }
     let known: BTreeSet<String> = survey
@@ -272,15 +276,26 @@ fn shown(view: &View, judge: &Member, judged: &Member, usage: pki::Usage) -> Str
             };
             match pki::accepts(&bundle, chain, usage, view.survey.taken_at) {
                 Ok(path) => {
-                    let above = path.certs().iter().skip(1).map(|c| ca::name_of(c, &view.cas));
-                    std::iter::once(who).chain(above).collect::<Vec<_>>().join(" → ")
+                    let above = path
+                        .certs()
+                        .iter()
+                        .skip(1)
+                        .map(|c| ca::name_of(c, &view.cas));
+                    std::iter::once(who)
+                        .chain(above)
+                        .collect::<Vec<_>>()
+                        .join(" → ")
                 }
                 Err(_) => {
                     let above = chain.iter().skip(1).map(|c| ca::name_of(c, &view.cas));
                     let shows = std::iter::once(who).chain(above).collect::<Vec<_>>();
                     let trusts: Vec<String> =
                         bundle.certs().map(|c| ca::name_of(c, &view.cas)).collect();
-                    format!("{}, which the other does not trust: it has {}", shows.join(" → "), trusts.join(", "))
+                    format!(
+                        "{}, which the other does not trust: it has {}",
+                        shows.join(" → "),
+                        trusts.join(", ")
+                    )
                 }
             }
         }
@@ -309,9 +324,8 @@ fn next(
     usage: pki::Usage,
     state: &str,
 ) -> String {
-    let distribute = format!(
-        "rootshift run citadel-to-meshca --set through=distribute --context {context}"
-    );
+    let distribute =
+        format!("rootshift run citadel-to-meshca --set through=distribute --context {context}");
     let foreseen = if state == "now" {
         ""
     } else {

@@ -111,7 +111,7 @@ fn check_says_of_a_healthy_mesh_that_nothing_is_wrong_and_how_much_it_looked_at(
          trust           CITADEL 12\n\
          expiry          ok 12\n\
          pairs           40 of 40 can talk\n\
-         first to end    certificate of POD in 23 h (TIME)\n\
+         first to end    certificate of POD, in 23 h (TIME)\n\
          \x20               root CITADEL, in 9 years (TIME)\n"
     );
 }
@@ -174,7 +174,8 @@ fn a_mesh_without_a_proxy_is_no_healthy_mesh() {
 #[test]
 fn each_kind_of_exception_is_named_where_it_is_and_only_there() {
     const NAMES: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: odd, labels: LABELS}}";
-    let namespace = |labels: &str| format!("{HALF}objects: [{}]\n", NAMES.replace("LABELS", labels));
+    let namespace =
+        |labels: &str| format!("{HALF}objects: [{}]\n", NAMES.replace("LABELS", labels));
     let webhook = format!(
         "{HALF}objects:\n  - apiVersion: admissionregistration.k8s.io/v1\n    kind: MutatingWebhookConfiguration\n    \
          metadata: {{name: left-over, labels: {{istio.io/rev: old}}}}\n    webhooks:\n      \
@@ -184,18 +185,32 @@ fn each_kind_of_exception_is_named_where_it_is_and_only_there() {
          rules: [{{apiGroups: [''], apiVersions: [v1], resources: [pods], operations: [CREATE]}}]}}\n"
     );
     let code = |before: &str| {
-        format!("{before}; mesh::connect(#{{ settle: 1, read_timeout: 5 }}).inventory(#{{}}).exceptions")
+        format!(
+            "{before}; mesh::connect(#{{ settle: 1, read_timeout: 5 }}).inventory(#{{}}).exceptions"
+        )
     };
     let none = code("()");
     for (kind, severity, mesh, code) in [
-        ("both-labels", "unsafe", namespace("{istio-injection: enabled, istio.io/rev: both}"), none.clone()),
-        ("no-injector", "unsafe", namespace("{istio.io/rev: nosuch}"), none.clone()),
+        (
+            "both-labels",
+            "unsafe",
+            namespace("{istio-injection: enabled, istio.io/rev: both}"),
+            none.clone(),
+        ),
+        (
+            "no-injector",
+            "unsafe",
+            namespace("{istio.io/rev: nosuch}"),
+            none.clone(),
+        ),
         ("two-injectors", "unsafe", webhook, none.clone()),
         (
             "istiod-not-ready",
             "unsafe",
             HALF.to_owned(),
-            code(r#"cluster::patch("deployment", "istio-system", "istiod-both", #{ spec: #{ replicas: 0 } }); time::sleep(2.0)"#),
+            code(
+                r#"cluster::patch("deployment", "istio-system", "istiod-both", #{ spec: #{ replicas: 0 } }); time::sleep(2.0)"#,
+            ),
         ),
         (
             "no-sidecar",
@@ -212,21 +227,23 @@ fn each_kind_of_exception_is_named_where_it_is_and_only_there() {
             "behind",
             "warning",
             HALF.to_owned(),
-            code(r#"cluster::label("namespace", "shop", #{ "istio.io/rev": "both", "istio-injection": () })"#),
+            code(
+                r#"cluster::label("namespace", "shop", #{ "istio.io/rev": "both", "istio-injection": () })"#,
+            ),
         ),
     ] {
-        let found = kinds(&eval(&mesh, "--waive RS102 --waive RS101 --waive RS103 --waive RS204", &code));
+        let found = kinds(&eval(
+            &mesh,
+            "--waive RS102 --waive RS101 --waive RS103 --waive RS204",
+            &code,
+        ));
         assert!(
             found.contains(&(kind.to_owned(), severity.to_owned())),
             "{kind}: {found:?}"
         );
-        let without = kinds(&eval(HALF, "", &none));
-        assert_eq!(
-            without,
-            [("spare-root".to_owned(), "note".to_owned())],
-            "{kind}"
-        );
     }
+    let without = kinds(&eval(HALF, "", &none));
+    assert_eq!(without, [("spare-root".to_owned(), "note".to_owned())]);
 }
 
 /// Every ordered pair, as `why` answers it, and as real handshakes end.
@@ -385,10 +402,14 @@ fn status_names_what_somebody_began_by_hand_and_whether_it_holds_if_a_pod_goes()
 
     label("straight", "--waive RS101=test");
     // As it is, everybody can talk.
-    run("check").code(0).stdout_has("pairs           18 of 18 can talk\n");
+    run("check")
+        .code(0)
+        .stdout_has("pairs           18 of 18 can talk\n");
     run("status")
         .code(3)
-        .stdout_has("safe to leave   no\n  - if pods are made anew now (a node goes, somebody restarts): ")
+        .stdout_has(
+            "safe to leave   no\n  - if pods are made anew now (a node goes, somebody restarts): ",
+        )
         .stderr_has("hint: rootshift check names everything; going on, or back, ends it\n");
 }
 
@@ -503,7 +524,8 @@ gateways:
             "Deployment shop/web: rollout restart",
             "Job shop/once: by hand: its Job runs on to its end; or make the Job again",
             "Pod shop/lone: by hand: bare pod, delete it and make it again",
-            "StatefulSet shop/cart: held: `poddisruptionbudget.policy/shop/all-of-them`",
+            "StatefulSet shop/cart: held: `poddisruptionbudget.policy/shop/all-of-them`: it allows 0 pods to be away \
+             now, and the restart takes 1 away (one after the other); a rollout does not ask it",
             "StatefulSet shop/db: evict one by one (OnDelete)",
         ]
     );

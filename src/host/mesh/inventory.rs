@@ -156,10 +156,7 @@ fn take(mesh: &Mesh, options: &Options) -> Reply<Map> {
         ),
         ("namespaces", namespaces(&view).into()),
         ("revisions", revisions.into()),
-        (
-            "roots",
-            roots.values().map(held).collect::<Array>().into(),
-        ),
+        ("roots", roots.values().map(held).collect::<Array>().into()),
         ("expires", expires.into()),
         ("behind", behind.into()),
         ("made_anew", made_anew),
@@ -219,10 +216,7 @@ fn counts(view: &View) -> Map {
             pod.revision.clone().unwrap_or_else(|| "default".into()),
         );
         add("kinds", pod.kind.as_str().to_owned());
-        add(
-            "signers",
-            crate::mesh::matrix::signer_name(&verdict.signer),
-        );
+        add("signers", crate::mesh::matrix::signer_name(&verdict.signer));
         let domain = verdict.identity.as_ref().map(|id| id.trust_domain.clone());
         add(
             "trust_domains",
@@ -288,9 +282,7 @@ fn held(held: &Held) -> Dynamic {
 /// The first of these to end.
 fn first<'a>(of: impl Iterator<Item = &'a Held>) -> Dynamic {
     of.min_by_key(|held| held.cert.not_after())
-        .map_or(Dynamic::UNIT, |held| {
-            end(&held.name, held.cert.not_after())
-        })
+        .map_or(Dynamic::UNIT, |held| end(&held.name, held.cert.not_after()))
 }
 
 fn first_leaf(view: &View) -> Dynamic {

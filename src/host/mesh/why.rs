@@ -72,7 +72,9 @@ fn failure(nobody: Nobody) -> Failure {
             failure.hint = elsewhere
                 .or_else(|| did_you_mean(&name, known.iter().map(String::as_str)))
                 .or_else(|| {
-                    Some("names are NAMESPACE/WORKLOAD; `rootshift run inventory` lists them".into())
+                    Some(
+                        "names are NAMESPACE/WORKLOAD; `rootshift run inventory` lists them".into(),
+                    )
                 });
             failure
         }
