@@ -20,6 +20,9 @@ use crate::pki::{Cert, Fingerprint, Signer};
 /// A CA certificate that ends sooner is an exception.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// How many items of one kind are kept: with more of them nobody reads them.
+pub const MOST: usize = 1000;
+
 /// How bad an exception is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -54,7 +57,9 @@ pub struct Exception {
     pub severity: Severity,
     /// What is so, of all of them.
     pub title: &'static str,
-    /// One line each.
+    /// How many it is true of.
+    pub count: usize,
+    /// One line each, of at most [`MOST`].
     pub items: Vec<String>,
     /// What to do next.
     pub next: String,
@@ -212,12 +217,15 @@ pub fn of(view: &View, matrix: &Matrix) -> Vec<Exception> {
     KINDS
         .iter()
         .filter_map(|&(kind, severity, title, next)| {
-            let items = found.0.remove(kind)?;
+            let mut items = found.0.remove(kind)?;
+            let count = items.len();
+            items.truncate(MOST);
             Some(Exception {
                 kind,
                 severity,
                 title,
                 next: concrete(next, &items),
+                count,
                 items,
             })
         })
@@ -289,13 +297,14 @@ fn pairs(view: &View, matrix: &Matrix, found: &mut Found) {
         .filter(|p| p.verdict.unknown().is_some())
         .map(|p| p.pod().workload.to_string())
         .collect();
+    let roots = Roots::of(view);
     // One pair of each cause first: who reads only some of them should read of all causes.
     let mut of_cause: BTreeMap<String, usize> = BTreeMap::new();
     let mut no = Vec::new();
     for failing in &matrix.failing {
         match &failing.talk {
             Talk::No { side, cause } => {
-                let cause = cause_of(view, failing, *side).unwrap_or_else(|| cause.clone());
+                let cause = roots.cause(failing, *side).unwrap_or_else(|| cause.clone());
                 let count = of_cause.entry(cause.clone()).or_default();
                 *count += 1;
                 let (client, server) = (&failing.client, &failing.server);
@@ -315,22 +324,34 @@ fn pairs(view: &View, matrix: &Matrix, found: &mut Found) {
     }
 }
 
-/// A root that one side lacks, by name; what a path says of its certificates is longer and says less.
-fn cause_of(view: &View, failing: &Failing, side: Side) -> Option<String> {
-    let (judge, judged) = match side {
-        Side::Client => (&failing.client, &failing.server),
-        Side::Server => (&failing.server, &failing.client),
-    };
-    let of = |workload: &String| {
-        let proxies = view.survey.proxies.iter();
-        let workload = workload.clone();
-        proxies.filter(move |p| p.pod().workload.to_string() == workload)
-    };
-    let ca = of(judged).find_map(|shown| match &shown.verdict.signer {
-        Signer::By { ca, .. } => of(judge).any(|p| !p.verdict.trusts(ca)).then(|| ca.clone()),
-        _ => None,
-    })?;
-    Some(format!("it does not trust {ca}, which signs for {judged}"))
+/// By workload, the CAs that sign for its proxies, and those that one of them does not trust.
+struct Roots(BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>);
+
+impl Roots {
+    fn of(view: &View) -> Self {
+        let mut all: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
+        for proxy in &view.survey.proxies {
+            let workload = proxy.pod().workload.to_string();
+            let (signers, lacking) = all.entry(workload).or_default();
+            if let Signer::By { ca, .. } = &proxy.verdict.signer {
+                signers.insert(ca.clone());
+            }
+            let untrusted = view.cas.iter().filter(|ca| !proxy.verdict.trusts(&ca.name));
+            lacking.extend(untrusted.map(|ca| ca.name.clone()));
+        }
+        Self(all)
+    }
+
+    /// A root that one side lacks, by name; what a path says of its certificates is longer and says less.
+    fn cause(&self, failing: &Failing, side: Side) -> Option<String> {
+        let (judge, judged) = match side {
+            Side::Client => (&failing.client, &failing.server),
+            Side::Server => (&failing.server, &failing.client),
+        };
+        let ((signers, _), (_, lacking)) = (self.0.get(judged)?, self.0.get(judge)?);
+        let ca = signers.intersection(lacking).next()?;
+        Some(format!("it does not trust {ca}, which signs for {judged}"))
+    }
 }
 
 fn namespaces(view: &View, found: &mut Found) {

@@ -222,22 +222,25 @@ pub fn if_made_anew(view: &View, matrix: &Matrix) -> Vec<String> {
         }
     }
     let next = Matrix::next(survey, made, &view.cas, survey.taken_at);
-    let fails = |client: &str, server: &str| {
-        let mut now = matrix.failing.iter();
-        now.any(|f| f.client == client && f.server == server)
-    };
+    let now: BTreeSet<(&str, &str)> = matrix
+        .failing
+        .iter()
+        .map(|f| (f.client.as_str(), f.server.as_str()))
+        .collect();
     // What cannot be read is told by itself.
-    let unread = |workload: &str| {
-        let mut proxies = survey.proxies.iter();
-        proxies.any(|p| p.verdict.unknown().is_some() && p.pod().workload.to_string() == workload)
-    };
+    let unread: BTreeSet<String> = survey
+        .proxies
+        .iter()
+        .filter(|p| p.verdict.unknown().is_some())
+        .map(|p| p.pod().workload.to_string())
+        .collect();
     let failing = next.failing.iter();
     lines.extend(
         failing
-            .filter(|f| !fails(&f.client, &f.server))
+            .filter(|f| !now.contains(&(f.client.as_str(), f.server.as_str())))
             .filter(|f| {
                 let is_no = matches!(f.talk, Talk::No { .. });
-                is_no || !(unread(&f.client) || unread(&f.server))
+                is_no || !(unread.contains(&f.client) || unread.contains(&f.server))
             })
             .map(ToString::to_string),
     );

@@ -12,7 +12,7 @@ use super::injection::Labels;
 use super::matrix::{self, Credential, Member, Side, Talk};
 use super::names;
 use super::pods::{ProxyKind, ProxyPod};
-use crate::pki::{self, PathError};
+use crate::pki::{self, Cert, PathError};
 
 /// One of the two, as it is now.
 #[derive(Debug, Clone)]
@@ -274,32 +274,28 @@ fn shown(view: &View, judge: &Member, judged: &Member, usage: pki::Usage) -> Str
                 Ok(bundle) => bundle,
                 Err(reason) => return format!("{who}, {reason}"),
             };
+            let shows = arrows(&who, chain.get(1..).unwrap_or_default(), view);
             match pki::accepts(&bundle, chain, usage, view.survey.taken_at) {
-                Ok(path) => {
-                    let above = path
-                        .certs()
-                        .iter()
-                        .skip(1)
-                        .map(|c| ca::name_of(c, &view.cas));
-                    std::iter::once(who)
-                        .chain(above)
-                        .collect::<Vec<_>>()
-                        .join(" → ")
-                }
-                Err(_) => {
-                    let above = chain.iter().skip(1).map(|c| ca::name_of(c, &view.cas));
-                    let shows = std::iter::once(who).chain(above).collect::<Vec<_>>();
-                    let trusts: Vec<String> =
-                        bundle.certs().map(|c| ca::name_of(c, &view.cas)).collect();
+                Ok(path) => arrows(&who, path.certs().get(1..).unwrap_or_default(), view),
+                Err(PathError::UnknownIssuer { .. } | PathError::BadSignature { .. }) => {
+                    let trusts = bundle.certs().map(|c| ca::name_of(c, &view.cas));
+                    let trusts: Vec<String> = trusts.collect();
                     format!(
-                        "{}, which the other does not trust: it has {}",
-                        shows.join(" → "),
+                        "{shows}, which the other does not trust: it has {}",
                         trusts.join(", ")
                     )
                 }
+                Err(error) => format!("{shows}: {error}"),
             }
         }
     }
+}
+
+/// `LEAF → INTERMEDIATE → ROOT`.
+fn arrows(leaf: &str, above: &[Cert], view: &View) -> String {
+    let above = above.iter().map(|c| ca::name_of(c, &view.cas));
+    let all: Vec<String> = std::iter::once(leaf.to_owned()).chain(above).collect();
+    all.join(" → ")
 }
 
 fn trust_of(judge: &Member, judged: &Member) -> Result<pki::Bundle, String> {

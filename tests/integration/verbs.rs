@@ -155,6 +155,11 @@ fn check_names_the_pairs_that_cannot_talk_and_a_proxy_that_cannot_be_read() {
 
     let unreadable = format!("{HALF}faults:\n  admin: [{{pods: pay/api, mode: refuse}}]\n");
     let ran = on(&unreadable, "check").run().code(3);
+    assert!(
+        !ran.stdout.contains("no certificate needs"),
+        "what the unread one needs is not known: {}",
+        ran.stdout
+    );
     ran.stdout_has("unknown: proxies and pods cannot be judged (1)\n  - api-")
         .stdout_has("unknown         1 proxy or pod\n")
         .stderr_has("error: unsafe or unknown: unknown (1)\n");

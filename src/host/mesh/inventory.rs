@@ -22,11 +22,22 @@ pub(super) fn add_to(module: &mut rhai::Module) {
     rhai::plugin::combine_with_exported_module!(module, "inventory", words);
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(default)]
 struct Options {
     foresee: bool,
     moves: bool,
+    proxies: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            foresee: false,
+            moves: false,
+            proxies: true,
+        }
+    }
 }
 
 /// The inventory.
@@ -43,8 +54,8 @@ mod words {
     /// CronJob …`, `by hand: …`, `gateway: beside, then in place`, `held: …`). `account`: `#{checked, unknown,
     /// skipped, outside}`, numbers of proxies that were judged and of those and pods that could not be, pods
     /// skipped by reason, and the workloads without a proxy. `counts`: proxies by `revisions`, `signers`,
-    /// `trust_domains`, `roots`, `expiry` and `kinds`. `exceptions`: `#{kind, severity, title, items, next}`
-    /// each, the worst first; `severity` is `unsafe`, `unknown`, `warning` or `note`. `pairs`: `#{judged,
+    /// `trust_domains`, `roots`, `expiry` and `kinds`. `exceptions`: `#{kind, severity, title, count, items,
+    /// next}` each, the worst first, `items` at most 1000 of `count`; `severity` is `unsafe`, `unknown`, `warning` or `note`. `pairs`: `#{judged,
     /// failing, unknown}`. `namespaces` and `revisions`: as the words of these names. `roots`: `#{name, fingerprint,
     /// proxies, needed, expires}` each. `expires`: `#{leaf, intermediate, root}`, the first of each to end, as
     /// `#{name, at}` or `()`. `behind`: workloads that are not of the revision that their namespace asks for,
@@ -69,7 +80,7 @@ mod words {
     /// As `inventory()`, with options.
     ///
     /// - `options`: `moves`: whether `owner` and `moves` are wanted, which takes the right to list workloads
-    ///   (default `false`); `foresee`: whether `made_anew` is to hold what would fail if pods were made anew
+    ///   (default `false`); `proxies`: whether `proxies` is to hold them (default `true`); `foresee`: whether `made_anew` is to hold what would fail if pods were made anew
     ///   now, as the labels are, a line each (default `false`).
     ///
     /// Answers as `inventory()`. Throws `script` for an unknown option.
@@ -81,7 +92,7 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile, name = "inventory")]
     pub fn inventory_with(mesh: &mut Mesh, options: Map) -> Reply<Map> {
         let options: super::Options =
-            kit::options("mesh::inventory", options, &["foresee", "moves"])?;
+            kit::options("mesh::inventory", options, &["foresee", "moves", "proxies"])?;
         super::take(mesh, &options)
     }
 }
@@ -100,7 +111,11 @@ fn take(mesh: &Mesh, options: &Options) -> Reply<Map> {
         .filter(|f| matches!(f.talk, Talk::Unknown(_)))
         .count();
     let made_anew = if options.foresee {
-        list(inventory::if_made_anew(&view, &matrix))
+        list(
+            inventory::if_made_anew(&view, &matrix)
+                .into_iter()
+                .take(exceptions::MOST),
+        )
     } else {
         Dynamic::UNIT
     };
@@ -108,6 +123,7 @@ fn take(mesh: &Mesh, options: &Options) -> Reply<Map> {
         .survey
         .proxies
         .iter()
+        .filter(|_| options.proxies)
         .map(|p| proxy(p, &view, &owners).into())
         .collect();
     let found = exceptions::of(&view, &matrix);
@@ -247,6 +263,7 @@ fn exception(exception: &Exception) -> Dynamic {
         ("kind", exception.kind.into()),
         ("severity", exception.severity.as_str().into()),
         ("title", exception.title.into()),
+        ("count", number(exception.count)),
         ("items", list(exception.items.iter().cloned())),
         ("next", exception.next.clone().into()),
     ])
