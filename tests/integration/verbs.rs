@@ -565,6 +565,20 @@ fn each_gate_is_explained_without_a_cluster() {
 }
 
 #[test]
+fn a_verb_that_looks_at_one_cluster_does_not_pass_for_several() {
+    let twin = ServedTwin::start("default");
+    let flags = twin.flags();
+    let context = flags.rsplit(' ').next().unwrap();
+    for verb in ["check", "check --all", "status", "why shop/web pay/api"] {
+        rootshift(&format!("{verb} {flags} --context {context}"))
+            .run()
+            .code(2)
+            .stderr_has("looks at one cluster, and was given 2: ")
+            .stderr_has("hint: ask once for each, with one --context\n");
+    }
+}
+
+#[test]
 fn the_verbs_are_in_the_help_and_take_the_flags_of_run() {
     let help = rootshift("--help").run().code(0).stdout;
     for verb in ["check", "explain", "status", "why"] {
