@@ -102,6 +102,7 @@ fn check_says_of_a_healthy_mesh_that_nothing_is_wrong_and_how_much_it_looked_at(
         plain(&ran),
         "nothing is unsafe, unknown or odd\n\
          \n\
+         cluster         gke_twin-project_us-central1-a_twin\n\
          checked         12 proxies\n\
          unknown         0 proxies and pods\n\
          skipped         2 pods: no proxy, and none is asked for\n\
