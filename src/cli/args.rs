@@ -30,18 +30,84 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check this mesh, now: what is not as it should be, and counts.
+    Check(CheckArgs),
     /// Print the reference of the script language, or what is said of a word or a module.
     Doc(DocArgs),
     /// Evaluate code and print its value.
     Eval(EvalArgs),
+    /// Say what a gate's code means: what it looks at, why, what to do; needs no cluster.
+    Explain(ExplainArgs),
     /// Talk to the engine line by line.
     Repl(ReplArgs),
     /// Run a script.
     Run(RunArgs),
     /// List or show the bundled scripts.
     Scripts(ScriptsArgs),
+    /// Say where the migration is, what is next, and whether it is safe to leave it so.
+    Status(StatusArgs),
     /// A cluster with a mesh inside, on this machine.
     Twin(TwinArgs),
+    /// Say whether two workloads can talk, now and after the next step, and why not.
+    Why(WhyArgs),
+}
+
+/// What every daily verb takes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct VerbArgs {
+    /// Give a parameter of its script a value (`rootshift scripts show VERB`).
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Where, and what is allowed.
+    #[command(flatten)]
+    pub session: SessionArgs,
+    /// How it is shown.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `rootshift check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Show every proxy, with its owner and how it will be moved, and not the exceptions alone.
+    #[arg(long)]
+    pub all: bool,
+    /// What every verb takes.
+    #[command(flatten)]
+    pub verb: VerbArgs,
+}
+
+/// `rootshift explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A gate's code, such as RS101, or the kind of a failure, such as refused; without it, all are listed.
+    #[arg(value_name = "CODE")]
+    pub code: Option<String>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `rootshift status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// What every verb takes.
+    #[command(flatten)]
+    pub verb: VerbArgs,
+}
+
+/// `rootshift why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// Who connects: NAMESPACE/WORKLOAD, NAMESPACE/POD, or POD.NAMESPACE as checks print it.
+    #[arg(value_name = "A")]
+    pub a: String,
+    /// Who is connected to, likewise; the way back is told too.
+    #[arg(value_name = "B")]
+    pub b: String,
+    /// What every verb takes.
+    #[command(flatten)]
+    pub verb: VerbArgs,
 }
 
 /// `rootshift doc`.

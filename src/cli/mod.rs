@@ -8,6 +8,7 @@ pub mod args;
 mod asmcli;
 mod doc;
 mod eval;
+mod explain;
 mod interrupt;
 mod place;
 mod repl;
@@ -16,6 +17,7 @@ mod scripts;
 mod show;
 mod start;
 mod twin;
+mod verb;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
@@ -50,14 +52,18 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 
 fn dispatch(command: &Command, runtime: &Runtime) -> u8 {
     match command {
+        Command::Check(args) => run::run(&args.into(), runtime),
         Command::Doc(args) => doc::doc(args),
         Command::Eval(args) => eval::eval(args, runtime),
+        Command::Explain(args) => explain::explain(args),
         Command::Repl(args) => repl::repl(args, runtime),
         Command::Run(args) => run::run(args, runtime),
         Command::Scripts(args) => scripts::scripts(args),
+        Command::Status(args) => run::run(&args.into(), runtime),
         Command::Twin(args) => match &args.command {
             TwinCommand::Serve(args) => twin::serve(args, runtime),
         },
+        Command::Why(args) => run::run(&args.into(), runtime),
     }
 }
 

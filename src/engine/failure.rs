@@ -3,6 +3,7 @@
 //! A script sees it as a thrown map with the same fields; it never sees a bare string from a word.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fmt;
 
 /// A failure with its origin, its evidence and the next step.
@@ -22,6 +23,9 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Lines that support the message, most telling first.
     pub evidence: Vec<String>,
+    /// What the script had found all the same: a check that does not pass has a result too.
+    #[serde(default)]
+    pub result: Option<Value>,
 }
 
 /// Whose fault a [`Failure`] is.
@@ -55,6 +59,7 @@ impl Failure {
             retryable: false,
             hint: None,
             evidence: Vec::new(),
+            result: None,
         }
     }
 
@@ -148,19 +153,52 @@ impl FailureKind {
         }
     }
 
+    /// All of them, by name.
+    pub const ALL: [FailureKind; 7] = [
+        FailureKind::Bug,
+        FailureKind::Cluster,
+        FailureKind::Environment,
+        FailureKind::Interrupted,
+        FailureKind::Refused,
+        FailureKind::Script,
+        FailureKind::Usage,
+    ];
+
     /// The kind with that name.
     pub fn parse(name: &str) -> Option<FailureKind> {
-        [
-            FailureKind::Bug,
-            FailureKind::Cluster,
-            FailureKind::Environment,
-            FailureKind::Interrupted,
-            FailureKind::Refused,
-            FailureKind::Script,
-            FailureKind::Usage,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == name)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// Whose fault it is and what to do, in words.
+    pub fn explanation(self) -> &'static str {
+        match self {
+            FailureKind::Bug => {
+                "Something happened that cannot. It is this program's fault: keep the journal, and report it."
+            }
+            FailureKind::Cluster => {
+                "The cluster said no or did not answer: unreachable, forbidden, an object that is not there, a \
+                 rollout that is blocked. What was done before it stays done; when the cause is mended, run the \
+                 same again: it goes on from there."
+            }
+            FailureKind::Environment => {
+                "This machine's fault: a file, a program such as asmcli, a network. When it is mended, run the \
+                 same again."
+            }
+            FailureKind::Interrupted => {
+                "A person or a deadline stopped it. `rootshift status` says what is half-done and whether it is \
+                 safe to leave it so; running the same again goes on from there."
+            }
+            FailureKind::Refused => {
+                "A gate or a check said no, or could not tell. What it refused was not done. Its code is \
+                 explained by `rootshift explain CODE`."
+            }
+            FailureKind::Script => {
+                "The script's fault: syntax, an unknown word, a value that was thrown. The error shows its line."
+            }
+            FailureKind::Usage => {
+                "The command line's fault: flags, the script's header, a context, a parameter. Nothing was done."
+            }
+        }
     }
 }
 

@@ -327,7 +327,7 @@ pub fn is_injected(survey: &Survey, moved: &Moved) -> bool {
 }
 
 /// As much of a pod as a live one tells of its template.
-fn like(labels: &Labels, service_account: &str) -> Value {
+pub fn like(labels: &Labels, service_account: &str) -> Value {
     json!({"metadata": {"labels": labels}, "spec": {"serviceAccountName": service_account}})
 }
 

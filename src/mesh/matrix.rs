@@ -200,6 +200,33 @@ impl Matrix {
     }
 }
 
+/// The first pair of these, of two different pods, that cannot talk or about which nothing is known; else the
+/// first that can. `None` where no server is one.
+pub fn worst<'a>(
+    clients: &'a [Member],
+    servers: &'a [Member],
+    same: bool,
+    now: Timestamp,
+) -> Option<(&'a Member, &'a Member, Talk)> {
+    let mut judge = Judge {
+        now,
+        seen: HashMap::new(),
+    };
+    let mut first = None;
+    for (c, client) in clients.iter().enumerate() {
+        for (s, server) in servers.iter().enumerate() {
+            if !is_server(server) || (same && c == s) {
+                continue;
+            }
+            match judge.talk(client, server) {
+                Talk::Yes => first = first.or(Some((client, server, Talk::Yes))),
+                talk => return Some((client, server, talk)),
+            }
+        }
+    }
+    first
+}
+
 /// Two different pods; or a pod of today and its successor, where the workload lets both live.
 fn live_together(c: usize, s: usize, members: &[Member]) -> bool {
     let (client, server) = (&members[c], &members[s]);

@@ -16,9 +16,12 @@ pub mod ca;
 pub mod ca_secrets;
 pub mod dump;
 pub mod effect;
+pub mod exceptions;
 pub mod forecast;
 pub mod gate;
+pub mod gate_text;
 pub mod injection;
+pub mod inventory;
 pub mod matchers;
 pub mod matrix;
 pub mod names;
@@ -30,6 +33,7 @@ pub mod revision;
 pub mod survey;
 pub mod templates;
 pub mod verdict;
+pub mod why;
 
 use crate::cluster::ClusterError;
 

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
-use super::Report;
+use super::{Report, value};
 use crate::journal::{ChildEvent, Event, Record};
 
 /// One record a line.
@@ -84,6 +84,9 @@ impl<W: Write + Send> Report for Json<W> {
             Event::Approval { .. } => "approvals",
             Event::Finished { .. } => {
                 self.merge(record, "finished_at")?;
+                if let Some(Value::Object(summary)) = self.document.get_mut("summary") {
+                    summary.remove(value::SHOWN_AS);
+                }
                 serde_json::to_writer_pretty(&mut self.out, &self.document)?;
                 self.out.write_all(b"\n")?;
                 return self.out.flush();
@@ -137,7 +140,7 @@ mod tests {
                 handshakes: None,
                 mutation_counts: MutationCounts::default(),
                 waivers: Vec::new(),
-                summary: serde_json::json!({"proxies": 3}),
+                summary: serde_json::json!({"proxies": 3, "shown_as": ["3 proxies"]}),
                 failure: None,
             },
         ];

@@ -2,18 +2,29 @@
 //!
 //! A map becomes aligned lines, its plain values first; an array of maps becomes a table; so does
 //! `#{columns: [...], rows: [[...], ...]}`, whose columns keep their order. Underscores in names
-//! become spaces.
+//! become spaces. A map with `shown_as`, an array of texts, maps and tables, is shown as these in
+//! their order; the rest of it is for programs, which do not get `shown_as`.
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
+
+/// The key of a result map under which it says how people are shown it.
+pub const SHOWN_AS: &str = "shown_as";
 
 /// Renders a value; the text ends with a line end, unless the value is null or empty.
 pub fn render(value: &Value) -> String {
     let mut out = String::new();
     match value {
-        Value::Object(map) => match table_of(map) {
-            Some(table) => push_block(&mut out, &table, 0),
-            None => render_map(&mut out, map, 0),
+        Value::Object(map) => match (map.get(SHOWN_AS), table_of(map)) {
+            (Some(Value::Array(parts)), _) => {
+                for part in parts {
+                    // An empty text is an empty line.
+                    let text = render(part);
+                    out.push_str(if part == "" { "\n" } else { &text });
+                }
+            }
+            (_, Some(table)) => push_block(&mut out, &table, 0),
+            (_, None) => render_map(&mut out, map, 0),
         },
         Value::Array(items) if is_rows(items) => push_block(&mut out, &table_of_maps(items), 0),
         Value::Array(items) => items
@@ -172,6 +183,18 @@ mod tests {
              signers\n\
              \x20 CA      PROXIES\n\
              \x20 MESHCA  12\n"
+        );
+    }
+
+    #[test]
+    fn a_map_may_say_how_it_is_shown() {
+        let value = json!({
+          "proxies": [1, 2, 3],
+          "shown_as": ["3 proxies", "", {"columns": ["pod", "root"], "rows": [["a", "b"]]}, {"next": "nothing"}],
+        });
+        assert_eq!(
+            render(&value),
+            "3 proxies\n\nPOD  ROOT\na    b\nnext  nothing\n"
         );
     }
 

@@ -27,7 +27,8 @@ pub struct Ended {
 pub fn conclude(result: &Result<Value, Diagnostic>, failed_handshakes: u64) -> Ended {
     let failure = result.as_ref().err().map(|d| {
         let mut record = failure_record(&d.failure);
-        if !d.frames.is_empty() {
+        // Where a check says no with its result, its line in the script explains nothing.
+        if !d.frames.is_empty() && d.failure.result.is_none() {
             let mut alone = d.clone();
             alone.failure.evidence.clear();
             alone.failure.hint = None;

@@ -234,7 +234,10 @@ fn finish(
     result: &Result<Value, Diagnostic>,
 ) -> Ended {
     let ended = conclude(result, figures.as_ref().map_or(0, |f| f.failed));
-    let summary = result.as_ref().cloned().unwrap_or_default();
+    let summary = match result {
+        Ok(value) => value.clone(),
+        Err(diagnostic) => diagnostic.failure.result.clone().unwrap_or_default(),
+    };
     let seconds = started.seconds();
     port.account.emit(finished(
         &port.account,

@@ -35,4 +35,5 @@ mod repl;
 mod stdlib;
 mod support;
 mod twin;
+mod verbs;
 mod words;

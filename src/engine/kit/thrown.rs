@@ -3,7 +3,7 @@
 //! Host errors are `ErrorRuntime(map)`, so that scripts can catch them and read their fields.
 //! Interruptions are `ErrorTerminated`, which passes through every `try … catch`.
 
-use super::text;
+use super::{text, to_dynamic, to_shown_json};
 use crate::engine::{Failure, FailureKind, explain};
 use rhai::{Array, Dynamic, EvalAltResult, Map, Position};
 
@@ -64,6 +64,10 @@ pub fn failure_of_value(value: &Dynamic) -> Failure {
             .iter()
             .map(text)
             .collect(),
+        result: map
+            .get("result")
+            .filter(|value| !value.is_unit())
+            .and_then(|value| to_shown_json(value, |_| None).ok()),
     }
 }
 
@@ -92,6 +96,10 @@ pub(in crate::engine) fn to_map(failure: &Failure) -> Map {
         ("retryable", failure.retryable.into()),
         ("hint", or_unit(&failure.hint)),
         ("evidence", evidence.into()),
+        (
+            "result",
+            failure.result.as_ref().map_or(Dynamic::UNIT, to_dynamic),
+        ),
     ]
     .into_iter()
     .map(|(key, value)| (key.into(), value))
@@ -114,6 +122,13 @@ mod tests {
         let error = fail(stopped.clone());
         assert!(matches!(*error, EvalAltResult::ErrorTerminated(..)));
         assert_eq!(failure_of(&error), stopped);
+    }
+
+    #[test]
+    fn what_was_found_survives_being_thrown() {
+        let mut failure = Failure::refused("check", "one proxy is unknown");
+        failure.result = Some(serde_json::json!({"proxies": 3}));
+        assert_eq!(failure_of(&fail(failure.clone())), failure);
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! age. Questions answer with plain maps; checks answer nothing when they pass and throw a refusal
 //! with its evidence when they do not.
 
+mod inventory;
 mod keep;
 mod secrets;
 mod shape;
+mod why;
 
 use std::path::Path;
 
@@ -88,7 +90,9 @@ fn negated(title: &str) -> String {
 pub(super) fn register(engine: &mut rhai::Engine) {
     engine.register_type_with_name::<Mesh>("Mesh");
     let mut module = rhai::exported_module!(words);
+    inventory::add_to(&mut module);
     secrets::add_to(&mut module);
+    why::add_to(&mut module);
     engine.register_static_module("mesh", module.into());
 }
 

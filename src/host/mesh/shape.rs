@@ -207,7 +207,7 @@ fn word(talk: Option<&Talk>) -> &'static str {
     }
 }
 
-fn workload(workload: &Workload) -> Map {
+pub(super) fn workload(workload: &Workload) -> Map {
     [
         ("kind".into(), workload.kind.clone().into()),
         ("namespace".into(), workload.namespace.clone().into()),

@@ -10,7 +10,7 @@ use crate::cluster::Cluster;
 use crate::mesh::forecast::{self, Moved};
 use crate::mesh::injection::Injector;
 use crate::mesh::matrix::{self, Matrix, Member};
-use crate::mesh::pods::{ProxyKind, ProxyPod, Workload};
+use crate::mesh::pods::{ProxyKind, Workload};
 use crate::mesh::{MeshError, rehearsal, templates};
 use crate::pki::Bundle;
 
@@ -119,7 +119,7 @@ fn waiting(view: &View, moved: &[Moved]) -> (Vec<Member>, BTreeSet<(String, Stri
         let revision = pod.revision.as_deref().and_then(|name| view.revision(name));
         let Some(revision) = revision else { continue };
         let as_it_is = Moved {
-            pod: as_injected(pod),
+            pod: forecast::like(&pod.labels, &pod.service_account),
             ..like.clone()
         };
         members.push(forecast::member(
@@ -131,10 +131,6 @@ fn waiting(view: &View, moved: &[Moved]) -> (Vec<Member>, BTreeSet<(String, Stri
         known.insert((pod.namespace.clone(), pod.name.clone()));
     }
     (members, known)
-}
-
-fn as_injected(pod: &ProxyPod) -> Value {
-    serde_json::json!({"metadata": {"labels": pod.labels}, "spec": {"serviceAccountName": pod.service_account}})
 }
 
 /// What is unknown of the mesh, but for these pods.
