@@ -33,4 +33,5 @@ mod repl;
 mod stdlib;
 mod support;
 mod twin;
+mod undo;
 mod words;
