@@ -324,7 +324,7 @@ fn a_program_that_reads_events_is_told_of_bad_input_too() {
     assert_eq!(finished["failure"]["kind"], "usage");
     ran.stderr(
         "error: there is no script `nope`\n\
-         hint: known: `check-root-cert`, `citadel-to-meshca`, `retire-old-ca`\n",
+         hint: known: `check-root-cert`, `citadel-to-meshca`, `retire-old-ca`, `undo`\n",
     );
 }
 
