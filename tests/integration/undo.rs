@@ -25,6 +25,19 @@ gateways:
   - {name: istio-ingressgateway}
 ";
 
+/// As little as has everything that goes back.
+const SMALL: &str = "
+title: a smaller mesh
+speed: 100
+fleet_id: twin-project
+namespaces:
+  shop:
+    injection: enabled
+    workloads: [{name: web, replicas: 2}]
+gateways:
+  - {name: istio-ingressgateway}
+";
+
 const FIRST: &str = "asm-1233-2-distribute-root";
 const SECOND: &str = "asm-1233-2-meshca-ca-migration";
 
@@ -265,7 +278,7 @@ fn after_finalising_the_start_is_refused_until_its_control_plane_is_installed_ag
 
 #[test]
 fn a_way_back_that_was_killed_after_any_step_is_finished_by_the_next() {
-    let mesh = Mesh::start(MESH);
+    let mesh = Mesh::start(SMALL);
     let start = mesh.place();
     mesh.forward("finalise=never").code(0);
     let mut killed: BTreeSet<(String, String)> = BTreeSet::new();
@@ -301,7 +314,7 @@ fn a_way_back_that_was_killed_after_any_step_is_finished_by_the_next() {
         }
         assert!(killed.len() < 60, "it gets further each time: {killed:?}");
     }
-    assert!(killed.len() > 15, "{killed:?}");
+    assert!(killed.len() >= 12, "{killed:?}");
     assert_eq!(mesh.place(), start);
     assert_eq!(mesh.failed_handshakes(), 0);
 }
