@@ -25,15 +25,14 @@ gateways:
   - {name: istio-ingressgateway}
 ";
 
-/// As little as has everything that goes back.
+/// As little as has everything that goes back; without its record, nobody would know how `side` was injected.
 const SMALL: &str = "
 title: a smaller mesh
 speed: 100
 fleet_id: twin-project
 namespaces:
-  shop:
-    injection: enabled
-    workloads: [{name: web, replicas: 2}]
+  side:
+    workloads: [{name: opted, labels: {sidecar.istio.io/inject: 'true'}}]
 gateways:
   - {name: istio-ingressgateway}
 ";
@@ -352,6 +351,10 @@ fn one_wave_goes_back_by_itself_unless_it_would_not_trust_the_rest() {
         "and the revision"
     );
 
+    let again = mesh.undo("to=distribute namespaces=pay").code(0);
+    assert_eq!(sent(&again), Vec::<String>::new());
+    assert!(again.stdout.contains("nothing of pay is beyond distribute"));
+
     mesh.undo("to=distribute").code(0);
     mesh.undo("to=start namespaces=pay").code(0);
     let place = mesh.place();
@@ -380,7 +383,11 @@ fn what_was_begun_by_hand_goes_back_where_the_operator_says() {
     let by_hand = format!(
         "{MESH}revisions: [{{name: {FIRST}, ca: citadel, options: [ca-migration-citadel]}}]\n"
     )
-    .replace("injection: enabled", &format!("injection: {FIRST}"));
+    .replace("injection: enabled", &format!("injection: {FIRST}"))
+    .replace(
+        "{name: istio-ingressgateway}",
+        &format!("{{name: istio-ingressgateway, revision: {FIRST}}}"),
+    );
     let mesh = Mesh::start(&by_hand);
     let refused = failure(&mesh.undo("to=start").code(2));
     assert_eq!(
@@ -394,7 +401,12 @@ fn what_was_begun_by_hand_goes_back_where_the_operator_says() {
             .contains("--set old_revision=default"),
         "{refused}"
     );
-    mesh.undo("to=start old_revision=default").code(0);
+    // A gateway that was not made here is not deleted either: it goes back in place.
+    let back = mesh.undo("to=start old_revision=default").code(0);
+    assert!(
+        back.stdout
+            .contains("was not made by this migration: it stays, of revision default")
+    );
     let place = mesh.place();
     assert!(
         place.contains(&"namespace shop enabled  #{}".to_owned()),
