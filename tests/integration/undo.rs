@@ -442,16 +442,19 @@ fn roots_first_is_refused_and_waived_breaks_handshakes() {
     let refused = failure(&run("").code(3));
     assert_eq!(refused["code"], "RS101", "{refused}");
 
-    // The same of the stock script without its first half.
-    let script =
+    // The same of the stock script without its first half, and without its own check as well.
+    let half =
         include_str!("../../scripts/undo.rhai").replace("back::needs_signer(m, p, way);", "false;");
-    let refused = mesh
-        .run("variant.rhai")
-        .file("variant.rhai", script)
-        .args("--set to=start")
-        .run()
-        .code(3);
-    assert_eq!(refused.finished()["failure"]["code"], "RS101");
+    let unchecked = half.replace("back::check_signer(m, way);", "");
+    for (script, code) in [(half, "RS302"), (unchecked, "RS101")] {
+        let refused = mesh
+            .run("variant.rhai")
+            .file("variant.rhai", script)
+            .args("--set to=start")
+            .run()
+            .code(3);
+        assert_eq!(refused.finished()["failure"]["code"], code);
+    }
     assert_eq!(mesh.failed_handshakes(), 0);
 
     run("--waive RS101=test").code(0);
