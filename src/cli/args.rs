@@ -48,6 +48,8 @@ pub enum Command {
     Status(StatusArgs),
     /// A cluster with a mesh inside, on this machine.
     Twin(TwinArgs),
+    /// Go back from wherever the migration is, the safe way round.
+    Undo(UndoArgs),
     /// Say whether two workloads can talk, now and after the next step, and why not.
     Why(WhyArgs),
 }
@@ -91,6 +93,17 @@ pub struct ExplainArgs {
 /// `rootshift status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
+    /// What every verb takes.
+    #[command(flatten)]
+    pub verb: VerbArgs,
+}
+
+/// `rootshift undo`.
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// The point to go back to: `distribute` (both roots everywhere, signed by Citadel) or `start`.
+    #[arg(long, value_name = "POINT")]
+    pub to: String,
     /// What every verb takes.
     #[command(flatten)]
     pub verb: VerbArgs,

@@ -63,6 +63,7 @@ fn dispatch(command: &Command, runtime: &Runtime) -> u8 {
         Command::Twin(args) => match &args.command {
             TwinCommand::Serve(args) => twin::serve(args, runtime),
         },
+        Command::Undo(args) => run::run(&args.into(), runtime),
         Command::Why(args) => run::run(&args.into(), runtime),
     }
 }

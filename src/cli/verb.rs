@@ -2,7 +2,7 @@
 //!
 //! A verb is its arguments in [`super::args`], and here which script they mean and which parameters.
 
-use super::args::{CheckArgs, RunArgs, StatusArgs, VerbArgs, WhyArgs};
+use super::args::{CheckArgs, RunArgs, StatusArgs, UndoArgs, VerbArgs, WhyArgs};
 
 impl From<&CheckArgs> for RunArgs {
     fn from(args: &CheckArgs) -> Self {
@@ -14,6 +14,12 @@ impl From<&CheckArgs> for RunArgs {
 impl From<&StatusArgs> for RunArgs {
     fn from(args: &StatusArgs) -> Self {
         run("status", &args.verb, [])
+    }
+}
+
+impl From<&UndoArgs> for RunArgs {
+    fn from(args: &UndoArgs) -> Self {
+        run("undo", &args.verb, [("to", &args.to)])
     }
 }
 

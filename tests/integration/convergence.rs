@@ -36,13 +36,13 @@ namespaces:
 ";
 
 /// A twin in another process, and a directory with `asmcli` for the commands against it.
-struct Mesh {
-    twin: ServedTwin,
-    bin: tempfile::TempDir,
+pub(crate) struct Mesh {
+    pub(crate) twin: ServedTwin,
+    pub(crate) bin: tempfile::TempDir,
 }
 
 impl Mesh {
-    fn start(mesh: &str) -> Self {
+    pub(crate) fn start(mesh: &str) -> Self {
         let scenario = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
         std::fs::write(scenario.path(), mesh).unwrap();
         let twin = ServedTwin::start(scenario.path().to_str().unwrap());
@@ -52,20 +52,34 @@ impl Mesh {
         Self { twin, bin }
     }
 
-    fn command(&self, output_dir: &Path) -> crate::support::Program {
+    /// `rootshift run SCRIPT` on it, with `asmcli` at hand.
+    pub(crate) fn run(&self, script: &str) -> crate::support::Program {
         let context = "gke_twin-project_us-central1-a_twin";
         rootshift(&format!(
-            "run citadel-to-meshca {} --ca MESHCA={} --yes --confirm {context} -o jsonl --set through=retire \
-             --set new_root=accept --set fleet_id=twin-project --set backup_dir= --set output_dir={}",
+            "run {script} {} --ca MESHCA={} --yes --confirm {context} -o jsonl",
             self.twin.flags(),
             self.twin.mesh_ca.display(),
+        ))
+        .env(
+            "PATH",
+            format!(
+                "{}:{}",
+                self.bin.path().display(),
+                std::env::var("PATH").unwrap()
+            ),
+        )
+    }
+
+    fn command(&self, output_dir: &Path) -> crate::support::Program {
+        self.run("citadel-to-meshca").args(&format!(
+            "--set through=retire --set new_root=accept --set fleet_id=twin-project --set backup_dir= \
+             --set output_dir={}",
             output_dir.display(),
         ))
-        .env("PATH", format!("{}:{}", self.bin.path().display(), std::env::var("PATH").unwrap()))
     }
 
     /// What a script that only reads prints.
-    fn ask(&self, script: &str) -> Vec<String> {
+    pub(crate) fn ask(&self, script: &str) -> Vec<String> {
         let flags = format!(
             "{} --ca MESHCA={}",
             self.twin.flags(),
@@ -78,7 +92,7 @@ impl Mesh {
         ran.stdout.lines().map(str::to_owned).collect()
     }
 
-    fn failed_handshakes(&self) -> u64 {
+    pub(crate) fn failed_handshakes(&self) -> u64 {
         let lines = self.ask(
             r#"
 //! The prober's figures.
@@ -111,7 +125,8 @@ fn main(p) {
     }
 }
 
-fn sent(ran: &Ran) -> Vec<String> {
+/// What a run changed.
+pub(crate) fn sent(ran: &Ran) -> Vec<String> {
     ran.events()
         .iter()
         .filter(|e| {

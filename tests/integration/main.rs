@@ -35,5 +35,6 @@ mod repl;
 mod stdlib;
 mod support;
 mod twin;
+mod undo;
 mod verbs;
 mod words;

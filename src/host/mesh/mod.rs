@@ -4,6 +4,7 @@
 //! age. Questions answer with plain maps; checks answer nothing when they pass and throw a refusal
 //! with its evidence when they do not.
 
+mod back;
 mod inventory;
 mod keep;
 mod secrets;
@@ -90,6 +91,7 @@ fn negated(title: &str) -> String {
 pub(super) fn register(engine: &mut rhai::Engine) {
     engine.register_type_with_name::<Mesh>("Mesh");
     let mut module = rhai::exported_module!(words);
+    back::add_to(&mut module);
     inventory::add_to(&mut module);
     secrets::add_to(&mut module);
     why::add_to(&mut module);
