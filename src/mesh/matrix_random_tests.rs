@@ -110,9 +110,10 @@ impl World {
             .iter()
             .map(|d| DOMAINS[*d].to_owned())
             .collect();
-        let credential = match spec.future {
-            false => Credential::Chains(vec![self.chain(spec, name, spec.signer)]),
-            true => Credential::SignedBy(self.future(spec)),
+        let credential = if spec.future {
+            Credential::SignedBy(self.future(spec))
+        } else {
+            Credential::Chains(vec![self.chain(spec, name, spec.signer)])
         };
         let prefix = |domain: &String| San::Prefix(format!("spiffe://{domain}/"));
         Member {

@@ -322,14 +322,7 @@ fn a_program_that_reads_events_is_told_of_bad_input_too() {
     assert_eq!(finished["outcome"], "failed");
     assert_eq!(finished["exit_code"], 2);
     assert_eq!(finished["failure"]["kind"], "usage");
-<<<<<<< HEAD
     ran.stderr_has("error: there is no script `nope`\nhint: known: `check`, `check-root-cert`, ");
-=======
-    ran.stderr(
-        "error: there is no script `nope`\n\
-         hint: known: `check-root-cert`, `citadel-to-meshca`, `retire-old-ca`, `undo`\n",
-    );
->>>>>>> wt-undo
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::engine::{Failure, FailureKind};
 use crate::mesh::effect::Effect;
 use crate::mesh::injection::{Injector, Labels};
 use crate::mesh::survey::Survey;
-use crate::mesh::{forecast, gate};
+use crate::mesh::{forecast, gate, templates};
 
 /// Adds the words to the module `mesh`.
 pub(super) fn add_to(module: &mut rhai::Module) {
@@ -40,15 +40,16 @@ mod words {
     pub fn injected_by(mesh: &mut Mesh, namespace: &str, labels: Map) -> Reply<Array> {
         let survey = mesh.view()?.survey;
         let after = super::changed(&survey, namespace, labels)?;
-        let moved = forecast::namespace(&survey, namespace, &after);
-        let none = Labels::new();
-        let pods: Vec<&Labels> = match moved.as_slice() {
-            [] => vec![&none],
-            some => some.iter().map(|m| &m.pod_labels).collect(),
+        let templates = mesh.wait(templates::all(&mesh.cluster, Some(namespace)))?;
+        let moved = forecast::namespace(&survey, &templates, namespace, &after);
+        let new = survey.injection.injector(namespace, &after, &Labels::new());
+        let injectors = match moved.as_slice() {
+            [] => vec![new],
+            some => some.iter().map(|m| m.injector(&survey)).collect(),
         };
         let mut revisions = BTreeSet::new();
-        for labels in pods {
-            match survey.injection.injector(namespace, &after, labels) {
+        for injector in injectors {
+            match injector {
                 Injector::Nobody => {}
                 Injector::Revision(revision) => _ = revisions.insert(revision),
                 Injector::Several(all) => revisions.extend(all),
@@ -81,6 +82,7 @@ mod words {
         };
         let mut findings = mesh.wait(gate::review(
             &mesh.cluster,
+            mesh.world.clusters(),
             mesh.world.cas(),
             &effect,
             &mesh.options,
