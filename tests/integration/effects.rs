@@ -29,7 +29,7 @@ fn script(steps: &[(&str, &str)]) -> String {
         .iter()
         .map(|(name, code)| {
             format!(
-                "    try {{ {code}; print(\"{name}: done\"); }} catch (e) {{ print(`{name}: ${{e.code ?? e.kind}} ${{e.evidence ?? e.message}}`); }}\n"
+                "    try {{ {code}; print(\"{name}: done\"); }} catch (e) {{ print(`{name}: ${{e.code ?? e.kind}} ${{e.evidence}} ${{e.message}}`); }}\n"
             )
         })
         .collect();

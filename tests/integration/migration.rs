@@ -232,3 +232,89 @@ params: {through: sign, fleet_id: twin-project}
     );
     assert_eq!(moves(&ran), ["deployment.apps/web restarted"]);
 }
+
+const SMALL: &str = "
+title: two namespaces
+speed: 100
+fleet_id: twin-project
+namespaces:
+  shop:
+    injection: enabled
+    workloads: [{name: web, kind: Deployment}, {name: cart, kind: StatefulSet}]
+  pay:
+    injection: enabled
+    workloads: [{name: api, kind: Deployment}]
+";
+
+fn small(flags: &[&str]) -> Ran {
+    let mut program = rootshift(
+        "run citadel-to-meshca --twin=mesh.yaml -o jsonl --set ready_delay=0 --set through=distribute",
+    )
+    .file("mesh.yaml", SMALL);
+    for flag in flags {
+        program = program.arg("--set").arg(*flag);
+    }
+    program.run()
+}
+
+/// Deployments and StatefulSets that were restarted.
+fn restarted(ran: &Ran) -> Vec<String> {
+    let events = ran.events();
+    let sent = events
+        .iter()
+        .filter(|e| e["event"] == "mutation" && e["why"] == "restart" && e["outcome"] == "changed");
+    sent.map(|e| {
+        format!(
+            "{}/{}",
+            e["namespace"].as_str().unwrap(),
+            e["name"].as_str().unwrap()
+        )
+    })
+    .collect()
+}
+
+#[test]
+fn a_test_of_the_site_that_fails_stops_the_migration_at_its_namespace() {
+    let ran = small(&["test=echo \"$NAMESPACE on $REVISION\"; test \"$NAMESPACE\" = pay"]).code(3);
+    let failure = ran.finished()["failure"].clone();
+    let message = failure["message"].as_str().unwrap();
+    assert!(
+        message.starts_with(
+            "the test of namespace `shop` on revision `asm-1233-2-distribute-root` ended with 1"
+        ),
+        "{failure}"
+    );
+    let hint = failure["hint"].as_str().unwrap();
+    assert!(
+        hint.contains("rootshift undo --to start --set namespaces=shop"),
+        "{failure}"
+    );
+    let said = ran.stdout.contains("pay on asm-1233-2-distribute-root");
+    assert!(
+        said,
+        "it is told which namespace and revision: {}",
+        ran.stdout
+    );
+    assert_eq!(ran.finished()["handshakes"]["failed"], 0);
+    small(&["test=true", "soak=1"]).code(0);
+}
+
+#[test]
+fn what_is_held_is_not_restarted_and_keeps_the_gate_closed() {
+    for (held, moved) in [
+        ("shop", vec!["pay/api"]),
+        ("shop/web", vec!["pay/api", "shop/cart"]),
+    ] {
+        let ran = small(&[&format!("hold={held}")]).code(3);
+        assert_eq!(restarted(&ran), moved);
+        let failure = ran.finished()["failure"].clone();
+        assert_eq!(failure["code"], "RS301", "{failure}");
+        let evidence = failure["evidence"].to_string();
+        assert!(evidence.contains("(shop/web) lacks MESHCA"), "{failure}");
+        assert_eq!(
+            evidence.contains("(shop/cart)"),
+            held == "shop",
+            "{failure}"
+        );
+    }
+}
