@@ -386,12 +386,12 @@ fn a_webhook_that_leads_to_another_istiod_is_found_by_the_dry_run_of_a_restart()
 fn a_rollout_that_hangs_may_be_undone() {
     let steps = [
         (
-            "too big",
-            r#"cluster::patch("deployment", "shop", "web", #{ spec: #{ template: #{ spec: #{ containers: [#{ name: "app", resources: #{ requests: #{ cpu: "1000" } } }] } } } }, #{ type: "strategic" })"#,
+            "nowhere",
+            r#"cluster::patch("deployment", "shop", "web", #{ spec: #{ template: #{ spec: #{ nodeSelector: #{ nowhere: "yes" } } } } })"#,
         ),
         (
             "it waits",
-            r#"wait_until("a pod that waits", || cluster::list("pods", #{ namespace: "shop" }).some(|pod| pod.status.phase == "Pending"))"#,
+            r#"wait_until("a pod that waits", || cluster::list("pods", #{ namespace: "shop" }).some(|pod| pod.spec.nodeSelector != () && pod.status.phase == "Pending"))"#,
         ),
         ("undo", r#"workload::undo("Deployment", "shop", "web")"#),
         (

@@ -4,7 +4,7 @@
 //! The sizes are such that the square of them takes many times the limit, also where it is no more than
 //! a search for a byte, and that a debug build needs half a second.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
