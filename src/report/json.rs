@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
-use super::{Report, value};
+use super::{Report, SHOWN_AS};
 use crate::journal::{ChildEvent, Event, Record};
 
 /// One record a line.
@@ -85,7 +85,7 @@ impl<W: Write + Send> Report for Json<W> {
             Event::Finished { .. } => {
                 self.merge(record, "finished_at")?;
                 if let Some(Value::Object(summary)) = self.document.get_mut("summary") {
-                    summary.remove(value::SHOWN_AS);
+                    summary.remove(SHOWN_AS);
                 }
                 serde_json::to_writer_pretty(&mut self.out, &self.document)?;
                 self.out.write_all(b"\n")?;

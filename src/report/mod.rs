@@ -26,6 +26,9 @@ pub use text::{Text, failure_text};
 #[cfg(feature = "cli")]
 pub use value::render;
 
+/// The key of a result map under which it says how people are shown it.
+const SHOWN_AS: &str = "shown_as";
+
 /// Something that shows a run.
 pub trait Report: Send {
     /// Takes the next record.

@@ -8,14 +8,11 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
-/// The key of a result map under which it says how people are shown it.
-pub const SHOWN_AS: &str = "shown_as";
-
 /// Renders a value; the text ends with a line end, unless the value is null or empty.
 pub fn render(value: &Value) -> String {
     let mut out = String::new();
     match value {
-        Value::Object(map) => match (map.get(SHOWN_AS), table_of(map)) {
+        Value::Object(map) => match (map.get(super::SHOWN_AS), table_of(map)) {
             (Some(Value::Array(parts)), _) => {
                 for part in parts {
                     // An empty text is an empty line.
