@@ -385,7 +385,17 @@ fn main(p) {
 }
 "#;
     let ran = on_mesh("late.rhai", script, MESH).run().code(3);
-    assert_eq!(ran.finished()["failure"]["code"], "RS103");
+    let failure = ran.finished()["failure"].clone();
+    let evidence = failure["evidence"].to_string();
+    assert_eq!(failure["code"], "RS102", "{failure}");
+    assert!(
+        evidence.contains("late/late would start without a proxy"),
+        "{failure}"
+    );
+    assert!(
+        evidence.contains("also RS103") && evidence.contains(".late unknown"),
+        "{failure}"
+    );
 }
 
 /// Who signs is not guessed: neither the one other CA that has a name, nor istiod where no address is given.

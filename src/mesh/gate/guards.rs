@@ -72,10 +72,8 @@ pub async fn review(
         }
         Effect::NamespaceLabels { namespace, after } => {
             let templates = templates::all(cluster, Some(namespace)).await?;
-            made::judge(
-                &view,
-                &forecast::namespace(&view.survey, &templates, namespace, after),
-            )
+            let moved = forecast::namespace(&view.survey, &templates, namespace, after);
+            made::judge(&view, &moved, false)
         }
         Effect::Pods {
             workload,

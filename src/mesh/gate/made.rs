@@ -43,7 +43,7 @@ pub(super) async fn pods(
         pod,
     };
     moved.was_injected = forecast::is_injected(&view.survey, &moved);
-    let mut findings = judge(view, std::slice::from_ref(&moved));
+    let mut findings = judge(view, std::slice::from_ref(&moved), true);
     let foreseen = findings.iter().all(|finding| finding.gate != INJECTION);
     if foreseen && template.is_some() {
         let expected = match moved.injector(&view.survey) {
@@ -58,7 +58,9 @@ pub(super) async fn pods(
 }
 
 /// Pods that come up anew: can they, and can they talk?
-pub(super) fn judge(view: &View, moved: &[Moved]) -> Vec<Finding> {
+///
+/// `mends`: it is these workloads themselves that change, so that their pods that wait are no reason against it.
+pub(super) fn judge(view: &View, moved: &[Moved], mends: bool) -> Vec<Finding> {
     let (mut without, mut made) = (Vec::new(), Vec::new());
     for m in moved {
         if m.injector(&view.survey) == Injector::Nobody && !m.was_injected {
@@ -74,7 +76,7 @@ pub(super) fn judge(view: &View, moved: &[Moved]) -> Vec<Finding> {
         findings.push(no_proxy(without));
     }
     // Also where nothing seems to be made anew: pods that wait for a node come up as the labels are by then.
-    let (waiting, known) = waiting(view, moved);
+    let (waiting, known) = waiting(view, if mends { moved } else { &[] });
     let mut unknown = judged(view, &known);
     if made.iter().all(|member| is_as_before(view, member)) {
         // What nobody looked at is no worse off with the same certificates, roots and names.

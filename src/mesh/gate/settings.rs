@@ -119,6 +119,6 @@ pub(super) async fn injectors(
             "move these namespaces to another revision first",
         ));
     }
-    findings.extend(made::judge(&view, &moved));
+    findings.extend(made::judge(&view, &moved, false));
     Ok(findings)
 }
