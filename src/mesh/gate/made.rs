@@ -104,10 +104,20 @@ fn is_as_before(view: &View, made: &Member) -> bool {
             && live.signer == made.signer
             && live.identity.is_ok()
             && live.identity == made.identity
+            && names_stay(live, made)
             && roots(live).is_some_and(|held| {
                 roots(made).is_some_and(|next| held.difference(&next).is_empty())
             })
     })
+}
+
+/// Whether it accepts the names that the live one accepts.
+fn names_stay(live: &Member, made: &Member) -> bool {
+    let (Ok(live), Ok(made)) = (&live.matchers, &made.matchers) else {
+        return false;
+    };
+    let servers = live.outbound.uniform().zip(made.outbound.uniform());
+    live.inbound == made.inbound && servers.is_some_and(|(live, made)| live.is_subset(made))
 }
 
 /// Pods of the same workloads that wait to come up: they are replaced, or come up as the revision that injected them
