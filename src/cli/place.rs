@@ -123,17 +123,19 @@ impl Place {
                 self.cas.push(NamedCa { name, roots });
             }
         }
-        let target = Target {
-            kubeconfig: Some(twin.kubeconfig_path().to_owned()),
-            context: Some(twin.context().to_owned()),
-            user_agent: user_agent.to_owned(),
-            ..as_whom(args)
-        };
-        let record = TwinRecord {
-            scenario: scenario.to_owned(),
-            seed: twin.seed(),
-        };
-        self.add(Cluster::connect(&target).await?, Some(record));
+        for context in twin.contexts() {
+            let target = Target {
+                kubeconfig: Some(twin.kubeconfig_path().to_owned()),
+                context: Some(context.to_owned()),
+                user_agent: user_agent.to_owned(),
+                ..as_whom(args)
+            };
+            let record = TwinRecord {
+                scenario: scenario.to_owned(),
+                seed: twin.seed(),
+            };
+            self.add(Cluster::connect(&target).await?, Some(record));
+        }
         self.twin = Some(TwinPlace { twin, programs });
         Ok(())
     }

@@ -42,17 +42,23 @@ async fn serving(args: &ServeArgs) -> Result<(), Failure> {
     let kubeconfig = twin.kubeconfig_path().display().to_string();
     show::result(&format!("twin        {}: {title}", args.scenario));
     show::result(&format!("seed        {}", twin.seed()));
-    show::result(&format!("context     {}", twin.context()));
+    for context in twin.contexts() {
+        show::result(&format!("context     {context}"));
+    }
     show::result(&format!("kubeconfig  {kubeconfig}"));
     show::result(&format!("asmcli      {}", programs.path().display()));
     if let Some(file) = &args.ca_out {
         show::result(&format!("mesh CA     {}", file.display()));
     }
     if let Some(ca) = &args.ca_out {
+        let contexts: String = twin
+            .contexts()
+            .map(|context| format!(" --context {context}"))
+            .collect();
         show::result(&format!(
-            "run         PATH={}:$PATH rootshift run citadel-to-meshca --kubeconfig {kubeconfig} --context {} --ca MESHCA={}",
+            "run         PATH={}:$PATH rootshift run citadel-to-meshca --kubeconfig {kubeconfig}{} --ca MESHCA={}",
             programs.path().display(),
-            twin.context(),
+            contexts,
             ca.display()
         ));
     }

@@ -124,6 +124,24 @@ impl World {
         })
     }
 
+    /// The same world once for each cluster, in which words mean that one: in the order of the command line, a cluster
+    /// that was given twice once.
+    ///
+    /// # Errors
+    /// As [`World::cluster`].
+    pub fn each(&self) -> Reply<Vec<World>> {
+        self.cluster()?;
+        let mut servers = Vec::new();
+        let mut worlds = Vec::new();
+        for (at, cluster) in self.clusters().iter().enumerate() {
+            if !servers.contains(&cluster.server()) {
+                servers.push(cluster.server());
+                worlds.push(World(self.0.clone(), at));
+            }
+        }
+        Ok(worlds)
+    }
+
     /// The world that the calling script acts on.
     ///
     /// # Errors

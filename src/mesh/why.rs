@@ -12,6 +12,7 @@ use super::injection::Labels;
 use super::matrix::{self, Credential, Member, Side, Talk};
 use super::names;
 use super::pods::{ProxyKind, ProxyPod};
+use super::survey::Proxy;
 use crate::pki::{self, Cert, PathError};
 
 /// One of the two, as it is now.
@@ -134,7 +135,7 @@ fn find(view: &View, wanted: &str) -> Result<Endpoint, Nobody> {
     let full = format!("{namespace}/{name}");
     let all = matrix::members(&view.survey);
     let take = |is: &dyn Fn(&ProxyPod) -> bool| -> (Vec<ProxyPod>, Vec<Member>) {
-        let found = view.survey.proxies.iter().zip(&all);
+        let found = view.survey.all().zip(&all);
         found
             .filter(|(proxy, _)| is(proxy.pod()))
             .map(|(proxy, member)| (proxy.pod().clone(), member.clone()))
@@ -171,16 +172,16 @@ fn find(view: &View, wanted: &str) -> Result<Endpoint, Nobody> {
     {
         return Err(Nobody::Outside(full));
     }
-    let known: BTreeSet<String> = survey
-        .proxies
-        .iter()
-        .map(|p| p.pod().workload.to_string())
-        .collect();
+    let known: BTreeSet<String> = survey.all().map(|p| p.pod().workload.to_string()).collect();
     Err(Nobody::Unknown(wanted.into(), known.into_iter().collect()))
 }
 
-/// The proxies that one side would have on another revision.
+/// The proxies that one side would have on another revision; of another cluster none, whose revisions are its own.
 fn made(view: &View, end: &Endpoint, name: &str) -> Vec<Member> {
+    let is_here = |proxy: &Proxy| proxy.pod().uid == end.pods[0].uid;
+    if !view.survey.proxies.iter().any(is_here) {
+        return Vec::new();
+    }
     let Some(revision) = view.revision(name) else {
         return Vec::new();
     };

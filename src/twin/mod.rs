@@ -48,13 +48,11 @@ pub use scenario::Scenario;
 
 use crate::effect::files;
 use asmcli::package::PackageParams;
+use mesh::operators_root;
 use routes::Routes;
-use scenario::AdminFault;
+use scenario::{AdminFault, OldCa};
 use server::{FaultPlan, Server, ServerOptions};
-use start::{Core, failed};
-
-/// Name of the only context of a twin's kubeconfig.
-pub const CONTEXT: &str = "gke_twin-project_us-central1-a_twin";
+use start::{Core, context_of, failed};
 
 /// What the caller of [`Twin::start`] may choose over the scenario.
 #[derive(Clone, Debug, Default)]
@@ -86,13 +84,21 @@ pub enum TwinError {
 /// A running twin; dropping it ends all its tasks.
 pub struct Twin {
     scenario: Scenario,
-    /// Before the core, so that no request meets a cluster that is being taken down.
-    server: Server,
-    core: Core,
+    /// The first cluster first; there is one at least.
+    clusters: Vec<Served>,
     faults: Arc<FaultPlan>,
     kubeconfig: PathBuf,
     /// Holds the kubeconfig when no other place was named.
     _private: Option<TempDir>,
+}
+
+/// One of its clusters.
+struct Served {
+    context: String,
+    scenario: Scenario,
+    /// Before the core, so that no request meets a cluster that is being taken down.
+    server: Server,
+    core: Core,
 }
 
 impl Twin {
@@ -104,31 +110,22 @@ impl Twin {
         let mut scenario = scenario;
         scenario.speed = options.speed.unwrap_or(scenario.speed);
         scenario.seed = options.seed.unwrap_or(scenario.seed);
-        let mut core = Core::new(&scenario)?;
         // Only calls over HTTP meet the faults: the start does not.
         let faults = Arc::new(FaultPlan::new(scenario.faults.api.clone()));
-        let server = Server::start(ServerOptions {
-            kube: core.kube.clone(),
-            containers: core.containers.clone(),
-            users: Vec::new(),
-            extra: Some(Arc::new(Routes {
-                prober: core.mesh.prober(),
-                mesh_ca_root: core.mesh.mesh_ca_root(),
-                package: PackageParams::from(&scenario),
-            })),
-            faults: Arc::clone(&faults),
-        })
-        .await
-        .map_err(|e| failed("serve", e))?;
-        let text = server.kubeconfig();
-        core.run(cluster_ca(&text));
-        core.populate(&scenario).await?;
+        let mut clusters: Vec<Served> = Vec::new();
+        for (name, alone) in scenario.each_cluster() {
+            let first = clusters.first().map(|served| &served.core.mesh);
+            let core = Core::new(&name, &alone, first)?;
+            let served = Served::start(&name, alone, core, &faults).await?;
+            clusters.push(served);
+        }
+        populate(&clusters).await?;
+        let text = kubeconfig_of(&clusters);
         let (kubeconfig, private) = write_kubeconfig(&text, options.kubeconfig_out)
             .map_err(|e| failed("write its kubeconfig", e))?;
         Ok(Twin {
             scenario,
-            server,
-            core,
+            clusters,
             faults,
             kubeconfig,
             _private: private,
@@ -140,25 +137,35 @@ impl Twin {
         &self.kubeconfig
     }
 
-    /// The kubeconfig's text; it holds the twin's bearer token.
+    /// The kubeconfig's text; it holds the twin's bearer tokens.
     pub fn kubeconfig_text(&self) -> String {
-        self.server.kubeconfig()
+        kubeconfig_of(&self.clusters)
     }
 
-    /// Name of the kubeconfig's only context.
-    pub fn context(&self) -> &'static str {
-        CONTEXT
+    /// Names of the kubeconfig's contexts, one for each cluster; the first is the current one.
+    pub fn contexts(&self) -> impl Iterator<Item = &str> {
+        self.clusters.iter().map(|served| served.context.as_str())
+    }
+
+    /// The first context.
+    pub fn context(&self) -> &str {
+        self.contexts().next().unwrap_or_default()
     }
 
     /// CAs by name with their roots as PEM: `MESHCA`, the twin's throw-away one. Citadel's root is
     /// not here: it is found on the cluster.
     pub fn named_cas(&self) -> Vec<(String, String)> {
-        vec![("MESHCA".to_owned(), self.core.mesh.mesh_ca_root())]
+        vec![("MESHCA".to_owned(), self.mesh().mesh_ca_root())]
+    }
+
+    /// What the clusters have in common can be asked of any.
+    fn mesh(&self) -> &mesh::Mesh {
+        &self.clusters[0].core.mesh
     }
 
     /// The traffic between the proxies.
     pub fn traffic(&self) -> Arc<Prober> {
-        self.core.mesh.prober()
+        self.mesh().prober()
     }
 
     /// The scenario's parameters for stock scripts.
@@ -176,19 +183,110 @@ impl Twin {
         &self.faults
     }
 
-    /// Makes admin ports misbehave from now on, in place of the faults there were.
+    /// Makes admin ports of the first cluster misbehave from now on, in place of the faults there were.
     pub fn set_admin_faults(&self, faults: Vec<AdminFault>) {
-        self.core.mesh.set_admin_faults(faults);
+        self.mesh().set_admin_faults(faults);
     }
 
     /// Ends all tasks and waits for them.
     pub async fn stop(self) {
-        let Twin {
+        for Served {
             server, mut core, ..
-        } = self;
-        server.stop().await;
-        core.stop().await;
+        } in self.clusters
+        {
+            server.stop().await;
+            core.stop().await;
+        }
     }
+}
+
+impl Served {
+    /// Serves a cluster with nothing in it, and lets its controllers run.
+    async fn start(
+        name: &str,
+        scenario: Scenario,
+        mut core: Core,
+        faults: &Arc<FaultPlan>,
+    ) -> Result<Served, TwinError> {
+        let context = context_of(name);
+        let server = Server::start(ServerOptions {
+            kube: core.kube.clone(),
+            containers: core.containers.clone(),
+            users: Vec::new(),
+            extra: Some(Arc::new(Routes {
+                prober: core.mesh.prober(),
+                mesh_ca_root: core.mesh.mesh_ca_root(),
+                package: PackageParams::from(&scenario),
+            })),
+            faults: Arc::clone(faults),
+            context: context.clone(),
+        })
+        .await
+        .map_err(|e| failed("serve", e))?;
+        core.run(cluster_ca(&server.kubeconfig()));
+        Ok(Served {
+            context,
+            scenario,
+            server,
+            core,
+        })
+    }
+
+    /// As `istioctl create-remote-secret` makes it: by which other clusters' istiods read this one.
+    fn remote_secret(&self) -> serde_json::Value {
+        let name = self.core.name();
+        serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": {
+                "name": format!("istio-remote-secret-{name}"), "namespace": mesh::manifests::ISTIO_SYSTEM,
+                "labels": {"istio/multiCluster": "true"}, "annotations": {"networking.istio.io/cluster": name},
+            },
+            "data": {name: STANDARD.encode(self.server.kubeconfig())},
+        })
+    }
+}
+
+/// Creates what each cluster has, below one old root where that is an operator's.
+async fn populate(clusters: &[Served]) -> Result<(), TwinError> {
+    let plugged = clusters
+        .iter()
+        .any(|served| served.scenario.old_ca == OldCa::Plugged);
+    let root = plugged
+        .then(|| operators_root(jiff::Timestamp::now()))
+        .transpose()
+        .map_err(|e| failed("mint the old CA", e))?;
+    for served in clusters {
+        let others = clusters
+            .iter()
+            .filter(|other| other.context != served.context);
+        let remotes = others.map(Served::remote_secret).collect();
+        served
+            .core
+            .populate(&served.scenario, root.as_ref(), remotes)
+            .await?;
+    }
+    // Each istiod learns what the clusters after its own have.
+    for served in clusters {
+        served.core.mesh.settle().await;
+    }
+    Ok(())
+}
+
+/// The kubeconfigs of all in one; the first cluster's context is the current one.
+fn kubeconfig_of(clusters: &[Served]) -> String {
+    let read = |served: &Served| -> serde_json::Value {
+        serde_saphyr::from_str(&served.server.kubeconfig()).unwrap_or_default()
+    };
+    let mut all = clusters.first().map(read).unwrap_or_default();
+    for config in clusters.iter().skip(1).map(read) {
+        for list in ["clusters", "users", "contexts"] {
+            let (Some(to), Some(from)) = (all[list].as_array_mut(), config[list].as_array()) else {
+                continue;
+            };
+            to.extend(from.iter().cloned());
+        }
+    }
+    serde_saphyr::to_string(&all).unwrap_or_default()
 }
 
 /// The API server's CA, from its kubeconfig.

@@ -17,15 +17,24 @@ use super::kube::Kube;
 use super::mesh::manifests::{DEFAULT_REVISION, ISTIO_SYSTEM, RevisionSpec, shared_objects};
 use super::mesh::{Mesh, operators_cacerts};
 use super::process::Containers;
-use super::scenario::{InstalledRevision, OldCa, Scenario, application_objects, gateway_objects};
+use super::scenario::{InstalledRevision, Scenario, application_objects, gateway_objects};
+use crate::pki::mint::Authority;
 
 /// Real time that one stage of the start may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Where the twin's cluster is said to be; the context is made of it.
-const PLACE: (&str, &str, &str) = ("twin-project", "us-central1-a", "twin");
+/// Where the twin's clusters are said to be: project and location.
+const PLACE: (&str, &str) = ("twin-project", "us-central1-a");
+
+/// Name of a cluster's context, as gcloud makes it.
+pub(super) fn context_of(cluster: &str) -> String {
+    let (project, location) = PLACE;
+    format!("gke_{project}_{location}_{cluster}")
+}
 
 /// A cluster with its controllers and its mesh.
 pub(super) struct Core {
+    /// Its name.
+    name: String,
     pub(super) kube: Kube,
     pub(super) mesh: Mesh,
     /// What runs in the pods.
@@ -36,21 +45,25 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// A cluster with nothing in it and nothing running.
-    pub(super) fn new(scenario: &Scenario) -> Result<Core, TwinError> {
+    /// A cluster with nothing in it and nothing running; one more of the mesh of `first`, if that is given.
+    pub(super) fn new(
+        name: &str,
+        scenario: &Scenario,
+        first: Option<&Mesh>,
+    ) -> Result<Core, TwinError> {
         let kube = Kube::new(scenario.seed);
         let clock = SimClock::new(scenario.speed);
-        let mesh = Mesh::new(
-            kube.clone(),
-            clock,
-            scenario.seed,
-            scenario.faults.admin.clone(),
-        )
-        .map_err(|e| failed("mint the new CA", e))?;
+        let (seed, faults) = (scenario.seed, scenario.faults.admin.clone());
+        let mesh = match first {
+            Some(first) => first.join(kube.clone(), clock, seed, &context_of(name)),
+            None => Mesh::new(kube.clone(), clock, seed, faults)
+                .map_err(|e| failed("mint the new CA", e))?,
+        };
         kube.set_webhooks(mesh.webhooks());
         let containers = Containers::new(kube.clone(), clock);
         containers.set_network(Arc::new(mesh.clone()));
         Ok(Core {
+            name: name.to_owned(),
             containers,
             kube,
             mesh,
@@ -58,6 +71,11 @@ impl Core {
             clock,
             seed: scenario.seed,
         })
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Lets controllers and mesh run. `cluster_ca` is the API server's CA as PEM.
@@ -78,17 +96,24 @@ impl Core {
         self.mesh.start();
     }
 
-    /// Creates what the scenario has and waits until it is Ready.
-    pub(super) async fn populate(&self, scenario: &Scenario) -> Result<(), TwinError> {
+    /// Creates what the scenario has and waits until it is Ready. `root` is that of an old CA that is plugged in; `remotes` are
+    /// the Secrets that tell istiod of other clusters.
+    pub(super) async fn populate(
+        &self,
+        scenario: &Scenario,
+        root: Option<&Authority>,
+        remotes: Vec<Value>,
+    ) -> Result<(), TwinError> {
         self.create(
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ISTIO_SYSTEM}}),
         )
         .await?;
-        if scenario.old_ca == OldCa::Plugged {
-            let cacerts =
-                operators_cacerts(Timestamp::now()).map_err(|e| failed("mint the old CA", e))?;
+        if let Some(root) = root {
+            let cacerts = operators_cacerts(root, &self.name, Timestamp::now())
+                .map_err(|e| failed("mint the old CA", e))?;
             self.create(cacerts).await?;
         }
+        self.create_all(remotes).await?;
         let mut objects = shared_objects();
         objects.extend(first_revision(scenario).objects());
         for revision in &scenario.revisions {
@@ -124,7 +149,7 @@ impl Core {
         scenario: &Scenario,
         revision: &InstalledRevision,
     ) -> Result<RevisionSpec, String> {
-        let (project, location, cluster) = PLACE;
+        let (project, location) = PLACE;
         let request = Request {
             revision: revision.name.clone(),
             ca: revision.ca.clone(),
@@ -132,7 +157,7 @@ impl Core {
             overlays: Vec::new(),
             project: project.to_owned(),
             location: location.to_owned(),
-            cluster: cluster.to_owned(),
+            cluster: self.name.clone(),
             fleet: scenario.fleet_id.clone(),
             mesh_ca_root: self.mesh.mesh_ca_root(),
         };

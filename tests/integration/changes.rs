@@ -39,6 +39,7 @@ impl Place {
             users: Vec::new(),
             extra: None,
             faults: Arc::clone(&faults),
+            context: "twin".to_owned(),
         };
         let server = Server::start(options).await.unwrap();
         let dir = tempfile::tempdir().unwrap();

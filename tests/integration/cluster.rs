@@ -54,6 +54,7 @@ impl Place {
             users: Vec::new(),
             extra: None,
             faults: Arc::clone(&faults),
+            context: "twin".to_owned(),
         };
         let server = Server::start(options).await.unwrap();
         let options = controllers::Options {

@@ -1,5 +1,6 @@
 //! A mesh over several clusters: what was not looked at refuses, and what was looked at is judged with the rest.
 
+use crate::convergence::Mesh;
 use crate::support::{Program, Ran, ServedTwin, rootshift};
 
 const MESH: &str = "
@@ -193,4 +194,171 @@ fn the_proxies_of_every_cluster_that_was_given_are_judged() {
         format!("{}{}", ran.stdout, ran.stderr).contains("east"),
         "{ran:?}"
     );
+}
+
+/// One mesh of two clusters, with something in each that the other one has not.
+const TWO: &str = "
+title: two clusters of one mesh
+speed: 100
+old_ca: plugged
+fleet_id: twin-project
+namespaces:
+  shop:
+    injection: enabled
+    workloads: [{name: web}]
+gateways:
+  - {name: istio-ingressgateway}
+clusters:
+  east:
+    namespaces:
+      shop:
+        injection: enabled
+        workloads: [{name: web}]
+      pay:
+        injection: default
+        workloads: [{name: ledger, kind: StatefulSet}]
+";
+
+const FIRST: &str = "asm-1233-2-distribute-root";
+const SECOND: &str = "asm-1233-2-meshca-ca-migration";
+
+/// All clusters in lines.
+const PLACE: &str = r#"
+//! The mesh in lines.
+//! mutates: false
+fn main(p) {
+    cluster::each(|| {
+        let at = cluster::context();
+        for proxy in mesh::connect().proxies() { print(`${at} ${proxy.workload.namespace}/${proxy.workload.name} ${proxy.revision} ${proxy.signer} ${proxy.trusts}`); }
+        // asmcli labels its own namespace.
+        for ns in cluster::list("namespaces").filter(|ns| ns.metadata.name != "istio-system") { print(`${at} namespace ${ns.metadata.name} ${ns.metadata.labels} ${ns.metadata.annotations}`); }
+        for kind in ["deployment", "service", "secret", "mutatingwebhookconfiguration"] {
+            for o in cluster::list(kind) { print(`${at} ${kind} ${o.metadata.namespace ?? ""}/${o.metadata.name}`); }
+        }
+    });
+}
+"#;
+
+impl Mesh {
+    fn everywhere(&self) -> Vec<String> {
+        let mut lines = self.ask(PLACE);
+        lines.sort();
+        lines
+    }
+
+    fn of_all(&self, script: &str, set: &str) -> Ran {
+        self.run(script)
+            .args("--set fleet_id=twin-project --set ready_delay=0")
+            .args(set)
+            .run()
+    }
+}
+
+/// What a run changed, each with the step in which it did.
+fn changed(ran: &Ran) -> Vec<String> {
+    let events = ran.events();
+    let mutations = events.iter().filter(|e| e["event"] == "mutation");
+    mutations.map(ToString::to_string).collect()
+}
+
+#[test]
+fn no_cluster_enters_phase_2_before_all_have_ended_phase_1() {
+    let mesh = Mesh::start(TWO);
+    let ran = mesh
+        .of_all("citadel-to-meshca", "--set hold=pay/ledger")
+        .code(3);
+    let evidence = refused_by(&ran, "RS301");
+    assert!(
+        evidence.contains("(pay/ledger@gke_twin-project_us-central1-a_east) lacks MESHCA"),
+        "{evidence}"
+    );
+    let changed = changed(&ran);
+    let of = |context: &str, what: &str| {
+        let has = |line: &&String| line.contains(context) && line.contains(what);
+        changed.iter().filter(has).count()
+    };
+    assert!(of("", SECOND) == 0, "{changed:#?}");
+    let place = mesh.everywhere();
+    for context in mesh.twin.contexts() {
+        let moved = format!("{context} shop/web {FIRST} CITADEL [\"CITADEL\", \"MESHCA\"]");
+        assert!(place.contains(&moved), "{place:#?}");
+    }
+
+    // Of one of them alone the other one is said to be missing; waived, its workloads are cut off.
+    let alone = |set: &str| {
+        mesh.run_on("citadel-to-meshca", &mesh.twin.contexts()[..1])
+            .args("--set fleet_id=twin-project --set ready_delay=0")
+            .args(set)
+            .run()
+    };
+    let ran = alone("").code(3);
+    let evidence = refused_by(&ran, "RS104");
+    assert!(evidence.contains("cluster `east`"), "{evidence}");
+    assert_eq!(mesh.failed_handshakes(), 0);
+    alone("--waive RS104=test").code(0);
+    assert!(
+        mesh.failed_handshakes() > 0,
+        "the barrier keeps from something"
+    );
+}
+
+#[test]
+fn several_clusters_go_forwards_back_and_forwards_again() {
+    let mesh = Mesh::start(TWO);
+    let start = mesh.everywhere();
+    let both = |revision: &str, signer: &str, trusts: &str| {
+        let place = mesh.everywhere();
+        let proxies: Vec<_> = place.iter().filter(|line| line.contains("[\"")).collect();
+        assert_eq!(proxies.len(), 4, "{place:#?}");
+        for proxy in proxies {
+            let end = format!(" {revision} {signer} {trusts}");
+            assert!(proxy.ends_with(&end), "{proxy} is not of{end}");
+        }
+    };
+    let roots = "[\"CITADEL\", \"MESHCA\"]";
+    mesh.of_all("citadel-to-meshca", "--set finalise=never")
+        .code(0);
+    both(SECOND, "MESHCA", roots);
+    mesh.of_all("undo", "--set to=distribute").code(0);
+    both(FIRST, "CITADEL", roots);
+    mesh.of_all("undo", "--set to=start").code(0);
+    assert_eq!(mesh.everywhere(), start);
+    let ran = mesh
+        .of_all(
+            "citadel-to-meshca",
+            "--set through=retire --set new_root=accept --set backup_dir=",
+        )
+        .code(0);
+    let result = &ran.finished()["result"];
+    assert_eq!(result["proxies"]["judged"], 4, "{result}");
+    assert_eq!(result["signed_by"]["MESHCA"], 4, "{result}");
+    let place = mesh.everywhere();
+    assert!(
+        !place.iter().any(|line| line.contains("\"CITADEL\"")),
+        "{place:#?}"
+    );
+    assert_eq!(mesh.failed_handshakes(), 0);
+    // Nothing is left to do.
+    let again = mesh.of_all(
+        "citadel-to-meshca",
+        "--set through=retire --set new_root=accept --set backup_dir=",
+    );
+    assert!(
+        changed(&again.code(0))
+            .iter()
+            .all(|m| m.contains("unchanged"))
+    );
+}
+
+#[test]
+fn a_namespace_that_no_cluster_has_is_refused_before_anything_is_done() {
+    let mesh = Mesh::start(TWO);
+    for script in ["citadel-to-meshca", "undo --set to=start"] {
+        let ran = mesh.of_all(script, "--set namespaces=shop,pya").code(2);
+        assert!(
+            ran.stdout.contains("there is no namespace `pya`"),
+            "{ran:?}"
+        );
+        assert!(changed(&ran).is_empty());
+    }
 }

@@ -54,10 +54,18 @@ impl Mesh {
 
     /// `rootshift run SCRIPT` on it, with `asmcli` at hand.
     pub(crate) fn run(&self, script: &str) -> crate::support::Program {
-        let context = "gke_twin-project_us-central1-a_twin";
+        self.run_on(script, &self.twin.contexts())
+    }
+
+    /// The same on some of its clusters.
+    pub(crate) fn run_on(&self, script: &str, contexts: &[String]) -> crate::support::Program {
+        let flags: String = contexts
+            .iter()
+            .map(|context| format!(" --context {context} --confirm {context}"))
+            .collect();
         rootshift(&format!(
-            "run {script} {} --ca MESHCA={} --yes --confirm {context} -o jsonl",
-            self.twin.flags(),
+            "run {script} --kubeconfig {}{flags} --ca MESHCA={} --yes -o jsonl",
+            self.twin.kubeconfig.display(),
             self.twin.mesh_ca.display(),
         ))
         .env(

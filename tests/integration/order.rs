@@ -23,7 +23,7 @@ gateways:
 params: {through: retire, new_root: accept, fleet_id: twin-project}
 ";
 
-/// A `step NAME {` … `}` that stands on lines of its own, or an `if … {` … `}` around such a step.
+/// A `step NAME {` … `}` that stands on lines of its own, or an `if … {` … `}` or a `cluster::each` around such a step.
 #[derive(Clone, Debug)]
 struct Step {
     name: String,
@@ -51,12 +51,14 @@ fn steps(lines: &[&str]) -> Vec<Step> {
             last: end(first, &close),
             indent,
         };
-        // A condition around nothing but this step belongs to it.
-        while step.first > 0
-            && step.indent >= 4
-            && lines[step.first - 1].trim_start().starts_with("if ")
-            && lines[step.last + 1] == format!("{}}}", " ".repeat(step.indent - 4))
-        {
+        // What is around nothing but this step belongs to it.
+        let is_around = |step: &Step, open: &str, close: &str| {
+            step.first > 0
+                && step.indent >= 4
+                && lines[step.first - 1].trim_start().starts_with(open)
+                && lines[step.last + 1] == format!("{}{close}", " ".repeat(step.indent - 4))
+        };
+        while is_around(&step, "if ", "}") || is_around(&step, "cluster::each(|| {", "});") {
             step = Step {
                 first: step.first - 1,
                 last: step.last + 1,
@@ -149,8 +151,8 @@ fn no_step_can_be_left_out_or_swapped_into_an_unsafe_mesh() {
             scope.spawn(|| {
                 while let Some((name, script, retire)) = { queue.lock().unwrap().next() } {
                     let asked = script.replace(
-                        "    summary::end(m, before)",
-                        &format!("{AFTERWARDS}    summary::end(m, before)"),
+                        "    summary::end(before)",
+                        &format!("{AFTERWARDS}    summary::end(before)"),
                     );
                     assert!(asked.contains("afterwards"));
                     let ran =

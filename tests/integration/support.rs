@@ -417,17 +417,22 @@ impl ServedTwin {
         }
     }
 
-    /// `--kubeconfig F --context C`, for a command against it.
-    pub fn flags(&self) -> String {
+    /// Its contexts, the current one first.
+    pub fn contexts(&self) -> Vec<String> {
         let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
-        let context = text
-            .lines()
-            .find_map(|line| line.strip_prefix("current-context: "))
-            .expect("a current context");
+        let config: Value = serde_saphyr::from_str(&text).unwrap();
+        let contexts = config["contexts"].as_array().unwrap().iter();
+        contexts
+            .map(|c| c["name"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// `--kubeconfig F --context C`, with each of its contexts, for a command against it.
+    pub fn flags(&self) -> String {
+        let contexts = self.contexts().join(" --context ");
         format!(
-            "--kubeconfig {} --context {}",
-            self.kubeconfig.display(),
-            context.trim_matches('"')
+            "--kubeconfig {} --context {contexts}",
+            self.kubeconfig.display()
         )
     }
 }

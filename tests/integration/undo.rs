@@ -443,9 +443,12 @@ fn roots_first_is_refused_and_waived_breaks_handshakes() {
     assert_eq!(refused["code"], "RS101", "{refused}");
 
     // The same of the stock script without its first half, and without its own check as well.
-    let half =
-        include_str!("../../scripts/undo.rhai").replace("back::needs_signer(m, p, way);", "false;");
-    let unchecked = half.replace("back::check_signer(m, way);", "");
+    let first_half = "let signs_again = cluster::each(|| back::needs_signer(mesh::connect(), p, ways[cluster::context()])).some(|yes| yes);";
+    let check = "cluster::each(|| back::check_signer(mesh::connect(), ways[cluster::context()]));";
+    let whole = include_str!("../../scripts/undo.rhai");
+    let half = whole.replace(first_half, "let signs_again = false;");
+    let unchecked = half.replace(check, "");
+    assert!(whole != half && half != unchecked);
     for (script, code) in [(half, "RS302"), (unchecked, "RS101")] {
         let refused = mesh
             .run("variant.rhai")

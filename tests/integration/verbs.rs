@@ -566,18 +566,74 @@ fn each_gate_is_explained_without_a_cluster() {
 }
 
 #[test]
-fn a_verb_that_looks_at_one_cluster_does_not_pass_for_several() {
-    let twin = ServedTwin::start("default");
-    let flags = twin.flags();
-    let context = flags.rsplit(' ').next().unwrap();
-    for verb in ["check", "check --all", "status", "why shop/web pay/api"] {
-        rootshift(&format!("{verb} {flags} --context {context}"))
-            .run()
-            .code(2)
-            .stderr_has("looks at one cluster, and was given 2: ")
-            .stderr_has("hint: ask once for each, with one --context\n");
+fn the_verbs_look_at_every_cluster_that_was_given() {
+    let scenario = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    std::fs::write(scenario.path(), CLUSTERS).unwrap();
+    let twin = ServedTwin::start(scenario.path().to_str().unwrap());
+    let contexts = twin.contexts();
+    let ask = |verb: &str| {
+        let ca = twin.mesh_ca.display();
+        rootshift(&format!("{verb} {} --ca MESHCA={ca}", twin.flags())).run()
+    };
+    for (verb, what) in [
+        ("check", "checked"),
+        ("check --all", "checked"),
+        ("status", "safe to leave"),
+    ] {
+        let ran = ask(verb).code(0);
+        for context in &contexts {
+            let line = format!("cluster         {context}\n");
+            assert!(ran.stdout.contains(&line), "{}", ran.stdout);
+        }
+        assert_eq!(ran.stdout.matches(what).count(), 2, "{}", ran.stdout);
     }
+    let east = format!("shop/web@{}", contexts[1]);
+    ask(&format!("why shop/web {east}"))
+        .code(0)
+        .stdout_has(&format!("  shop/web → {east}: yes\n"))
+        .stdout_has(&format!("  {east} → shop/web: yes\n"));
+
+    // What is wrong in one of them is wrong of all, and is said of that one.
+    rootshift(&format!("run both-labels.rhai --yes {}", twin.flags()))
+        .file("both-labels.rhai", BOTH_LABELS.trim_start())
+        .run()
+        .code(0);
+    let ran = ask("check -o json").code(3);
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let message = document["failure"]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with(&format!("{}: unsafe or unknown", contexts[1])),
+        "{message}"
+    );
+    let clusters = document["result"]["clusters"].as_object().unwrap();
+    assert_eq!(clusters.len(), 2, "{document}");
+    let count = |context: &str| clusters[context]["exceptions"].as_array().unwrap().len();
+    assert_eq!(
+        (count(&contexts[0]), count(&contexts[1])),
+        (0, 1),
+        "{document}"
+    );
 }
+
+const CLUSTERS: &str = "
+title: two clusters of one mesh
+speed: 100
+old_ca: plugged
+namespaces:
+  shop: {injection: enabled, workloads: [{name: web}]}
+clusters:
+  east:
+    namespaces:
+      shop: {injection: enabled, workloads: [{name: web}]}
+";
+
+const BOTH_LABELS: &str = r#"
+//! Two injection labels in the second cluster.
+//! mutates: true
+fn main(p) {
+    cluster::on(cluster::contexts()[1], || cluster::label("namespace", "shop", #{ "istio.io/rev": "default" }));
+}
+"#;
 
 #[test]
 fn the_verbs_are_in_the_help_and_take_the_flags_of_run() {

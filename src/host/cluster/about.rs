@@ -185,6 +185,26 @@ mod words {
         kit::call_in(&ctx, world.into(), &f)
     }
 
+    /// Calls a closure once on each cluster of this run, one after the other, and gives what each call gave.
+    ///
+    /// - `f`: takes nothing; `cluster::context()` tells it where it is. Two contexts with one API server are one cluster,
+    ///   by the first of them.
+    ///
+    /// Throws what the closure throws, the clusters after that one left alone; `usage` if the run was told no cluster.
+    ///
+    /// ```rhai
+    /// let names = cluster::each(|| cluster::context());
+    /// assert(names == cluster::contexts(), "the twin is one");
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn each(ctx: NativeCallContext, f: FnPtr) -> Reply<Array> {
+        let worlds = World::of(&ctx)?.each()?;
+        let calls = worlds.into_iter();
+        calls
+            .map(|world| kit::call_in(&ctx, world.into(), &f))
+            .collect()
+    }
+
     /// All kinds that the server serves, in its order.
     ///
     /// kubectl: `kubectl api-resources --output wide`

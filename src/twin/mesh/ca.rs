@@ -182,17 +182,28 @@ impl MeshCa {
     }
 }
 
-/// A `cacerts` as an operator makes it, for scenarios whose old CA is plugged in.
+/// An operator's root, for scenarios whose old CA is plugged in.
 ///
 /// # Errors
 /// No randomness.
-pub(in crate::twin) fn operators_cacerts(now: Timestamp) -> Result<Value, MintError> {
-    let root = Authority::self_signed(&CaSpec::new(
+pub(in crate::twin) fn operators_root(now: Timestamp) -> Result<Authority, MintError> {
+    Authority::self_signed(&CaSpec::new(
         [("O", "Example"), ("CN", "Example Root CA")],
         now,
-    ))?;
+    ))
+}
+
+/// A `cacerts` as an operator makes it below a root, for one cluster.
+///
+/// # Errors
+/// No randomness.
+pub(in crate::twin) fn operators_cacerts(
+    root: &Authority,
+    cluster: &str,
+    now: Timestamp,
+) -> Result<Value, MintError> {
     let issuing = root.intermediate(&CaSpec::new(
-        [("O", "Example"), ("CN", "Example Mesh CA"), ("L", "twin")],
+        [("O", "Example"), ("CN", "Example Mesh CA"), ("L", cluster)],
         now,
     ))?;
     let encode = |text: &str| json!(STANDARD.encode(text));
@@ -286,6 +297,11 @@ mod tests {
         "spiffe://cluster.local/ns/shop/sa/web".parse().unwrap()
     }
 
+    fn cacerts() -> Value {
+        let now = Timestamp::now();
+        operators_cacerts(&operators_root(now).unwrap(), "twin", now).unwrap()
+    }
+
     async fn cluster() -> Kube {
         let kube = Kube::new(1);
         let namespace =
@@ -322,7 +338,7 @@ mod tests {
     async fn a_plugged_ca_wins_and_its_leaves_present_the_intermediate_and_the_root() {
         let kube = cluster().await;
         Citadel::load(&kube, "cluster.local").await.unwrap();
-        let secret = operators_cacerts(Timestamp::now()).unwrap();
+        let secret = cacerts();
         kube.create("secrets", ISTIO_SYSTEM, secret).await.unwrap();
         let plugged = Citadel::load(&kube, "cluster.local").await.unwrap();
         assert_eq!(plugged.roots()[0].subject(), "CN=Example Root CA,O=Example");
@@ -334,8 +350,8 @@ mod tests {
     #[tokio::test]
     async fn cacerts_without_a_key_falls_back_and_with_a_foreign_key_is_an_error() {
         let kube = cluster().await;
-        let mut secret = operators_cacerts(Timestamp::now()).unwrap();
-        let other = operators_cacerts(Timestamp::now()).unwrap();
+        let mut secret = cacerts();
+        let other = cacerts();
         secret["data"]["ca-key.pem"] = other["data"]["ca-key.pem"].clone();
         kube.create("secrets", ISTIO_SYSTEM, secret).await.unwrap();
         let error = Citadel::load(&kube, "cluster.local").await.unwrap_err();

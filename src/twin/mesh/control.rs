@@ -32,9 +32,11 @@ impl Mesh {
                 istiods, accounts, ..
             } = &mut *state;
             world.note_accounts(accounts);
+            let own = (world.ports(), accounts.clone());
+            let (ports, accounts) = self.0.common.services(self.0.at.as_ref(), own);
             for istiod in istiods.values_mut() {
                 istiod.reload(&self.0.kube);
-                istiod.push(&world, accounts);
+                istiod.push(&ports, &accounts);
             }
             let elected = elect(&state, self.default_revision().as_deref());
             let changed = state.leader != elected;

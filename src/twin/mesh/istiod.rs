@@ -10,7 +10,7 @@ use super::config::{MeshConfig, container, environment, meta, text_at};
 use super::envoy::{Cluster, Pushed, server_names};
 use super::inject::Injector;
 use super::manifests::{ISTIO_SYSTEM, suffixed};
-use super::world::{Accounts, World};
+use super::world::{Accounts, Ports};
 use crate::pki::Cert;
 use crate::twin::kube::Kube;
 
@@ -116,20 +116,20 @@ impl Istiod {
     }
 
     /// Works out anew what it pushes.
-    pub(super) fn push(&mut self, world: &World, accounts: &Accounts) {
+    pub(super) fn push(&mut self, ports: &Ports, accounts: &Accounts) {
         let expected = self.mesh.expected_domains();
-        let clusters = world
-            .ports()
-            .into_iter()
+        let clusters = ports
+            .iter()
             .map(|(service, ports)| {
                 let behind: Vec<_> = accounts
-                    .get(&service)
+                    .get(service)
                     .into_iter()
                     .flatten()
                     .cloned()
                     .collect();
                 let names = server_names(&behind, &expected);
-                (service, Cluster { ports, names })
+                let ports = ports.clone();
+                (service.clone(), Cluster { ports, names })
             })
             .collect();
         let pushed = Pushed {

@@ -42,7 +42,7 @@ impl PodLifecycle for Mesh {
             // shown as Ready, because then its controller may take the old one away at once.
             self.state().arriving.insert(uid.to_owned());
             let only = BTreeSet::from([uid.to_owned()]);
-            self.0.prober.sweep(Some(&only)).await;
+            self.0.common.prober.sweep(Some(&only)).await;
             Ok(())
         })
     }
@@ -51,7 +51,7 @@ impl PodLifecycle for Mesh {
         Box::pin(async move {
             self.shown_as_ready();
             self.settle().await;
-            self.0.prober.sweep(None).await;
+            self.0.common.prober.sweep(None).await;
         })
     }
 

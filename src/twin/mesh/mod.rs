@@ -38,7 +38,7 @@ mod webhook;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -53,7 +53,7 @@ use envoy::ServiceKey;
 use istiod::Istiod;
 use prober::Target;
 use proxy::{Proxy, Reach, Standing};
-use world::{Accounts, World};
+use world::{Accounts, Ports, World};
 
 use super::clock::SimClock;
 use super::controllers::in_ready_set;
@@ -63,7 +63,7 @@ use crate::pki::Fingerprint;
 use crate::pki::mint::MintError;
 use config::meta;
 
-pub(in crate::twin) use ca::{anchored, operators_cacerts};
+pub(in crate::twin) use ca::{anchored, operators_cacerts, operators_root};
 
 /// Time that the kubelet takes at least to bring a changed ConfigMap into a running pod, and how much
 /// more it may be.
@@ -79,13 +79,77 @@ struct Inner {
     kube: Kube,
     clock: SimClock,
     random: Random,
-    mesh_ca: MeshCa,
+    /// Name of the cluster, for a mesh that has joined another.
+    at: Option<Arc<str>>,
+    common: Arc<Common>,
     state: Mutex<State>,
     /// One settling at a time.
     turn: tokio::sync::Mutex<()>,
     faults: Mutex<Vec<AdminFault>>,
-    prober: Arc<Prober>,
     tasks: Mutex<JoinSet<()>>,
+}
+
+/// What the clusters of one mesh have in common.
+struct Common {
+    mesh_ca: MeshCa,
+    prober: Arc<Prober>,
+    clusters: Mutex<Vec<Weak<Inner>>>,
+    /// Names of the roots that were seen.
+    roots: Mutex<Vec<(Fingerprint, String)>>,
+    /// What istiods know of Services, by cluster.
+    services: Mutex<BTreeMap<Option<Arc<str>>, (Ports, Accounts)>>,
+}
+
+impl Common {
+    fn new() -> Result<Arc<Common>, MintError> {
+        let mesh_ca = MeshCa::new()?;
+        let roots = vec![(mesh_ca.root().sha256(), "MESHCA".to_owned())];
+        Ok(Arc::new_cyclic(|weak: &Weak<Common>| {
+            let weak = weak.clone();
+            let source = move || weak.upgrade().map(|all| all.targets()).unwrap_or_default();
+            Common {
+                mesh_ca,
+                prober: Arc::new(Prober::new(Arc::new(source))),
+                clusters: Mutex::default(),
+                roots: Mutex::new(roots),
+                services: Mutex::default(),
+            }
+        }))
+    }
+
+    /// The live, ready proxies of all clusters.
+    fn targets(&self) -> Vec<Target> {
+        let clusters = held(&self.clusters).clone();
+        let living = clusters.iter().filter_map(Weak::upgrade);
+        living.flat_map(|inner| Mesh(inner).targets()).collect()
+    }
+
+    /// The Services of all clusters, as each istiod, which reads them all, sees them: those of one name are one. `own` are
+    /// those of one cluster, as they are now.
+    fn services(&self, at: Option<&Arc<str>>, own: (Ports, Accounts)) -> (Ports, Accounts) {
+        let mut services = held(&self.services);
+        services.insert(at.cloned(), own);
+        let (mut ports, mut accounts) = (Ports::new(), Accounts::new());
+        for (there, behind) in services.values() {
+            for (service, there) in there {
+                ports
+                    .entry(service.clone())
+                    .or_insert_with(|| there.clone());
+            }
+            for (service, behind) in behind {
+                accounts
+                    .entry(service.clone())
+                    .or_default()
+                    .extend(behind.iter().cloned());
+            }
+        }
+        (ports, accounts)
+    }
+}
+
+/// A panic elsewhere leaves what is behind a lock whole: each write is one.
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Default)]
@@ -99,7 +163,6 @@ struct State {
     accounts: Accounts,
     /// Pod and revision of the istiod that writes the namespaces' root certificates.
     leader: Option<(String, String)>,
-    roots: Vec<(Fingerprint, String)>,
     starts: u64,
 }
 
@@ -114,30 +177,36 @@ impl Mesh {
         seed: u64,
         faults: Vec<AdminFault>,
     ) -> Result<Mesh, MintError> {
-        let mesh_ca = MeshCa::new()?;
-        let inner = Arc::new_cyclic(|weak: &std::sync::Weak<Inner>| {
-            let weak = weak.clone();
-            let source = move || {
-                weak.upgrade()
-                    .map(|inner| Mesh(inner).targets())
-                    .unwrap_or_default()
-            };
-            Inner {
-                kube,
-                clock,
-                random: Random::new(seed),
-                state: Mutex::new(State {
-                    roots: vec![(mesh_ca.root().sha256(), "MESHCA".to_owned())],
-                    ..State::default()
-                }),
-                mesh_ca,
-                turn: tokio::sync::Mutex::new(()),
-                faults: Mutex::new(faults),
-                prober: Arc::new(Prober::new(Arc::new(source))),
-                tasks: Mutex::new(JoinSet::new()),
-            }
+        Ok(Mesh::on(kube, clock, seed, faults, Common::new()?, None))
+    }
+
+    /// The mesh on one more cluster, whose name is `at`: one new CA, one traffic, over all of them.
+    pub(in crate::twin) fn join(&self, kube: Kube, clock: SimClock, seed: u64, at: &str) -> Mesh {
+        let common = Arc::clone(&self.0.common);
+        Mesh::on(kube, clock, seed, Vec::new(), common, Some(at.into()))
+    }
+
+    fn on(
+        kube: Kube,
+        clock: SimClock,
+        seed: u64,
+        faults: Vec<AdminFault>,
+        common: Arc<Common>,
+        at: Option<Arc<str>>,
+    ) -> Mesh {
+        let inner = Arc::new(Inner {
+            kube,
+            clock,
+            random: Random::new(seed),
+            at,
+            state: Mutex::default(),
+            turn: tokio::sync::Mutex::new(()),
+            faults: Mutex::new(faults),
+            tasks: Mutex::new(JoinSet::new()),
+            common,
         });
-        Ok(Mesh(inner))
+        held(&inner.common.clusters).push(Arc::downgrade(&inner));
+        Mesh(inner)
     }
 
     /// Begins to follow the cluster and to probe in the background. Must be called on a runtime.
@@ -153,8 +222,10 @@ impl Mesh {
                 }
             }
         });
-        let prober = Arc::clone(&self.0.prober);
-        self.spawn(async move { prober.run().await });
+        if self.0.at.is_none() {
+            let prober = self.prober();
+            self.spawn(async move { prober.run().await });
+        }
     }
 
     /// Ends all tasks.
@@ -164,21 +235,21 @@ impl Mesh {
 
     /// The root of the new CA, as PEM.
     pub(in crate::twin) fn mesh_ca_root(&self) -> String {
-        self.0.mesh_ca.root().pem()
+        self.0.common.mesh_ca.root().pem()
     }
 
     /// The traffic.
     pub(in crate::twin) fn prober(&self) -> Arc<Prober> {
-        Arc::clone(&self.0.prober)
+        Arc::clone(&self.0.common.prober)
     }
 
     /// Makes admin ports misbehave from now on, in place of the faults there were.
     pub(in crate::twin) fn set_admin_faults(&self, faults: Vec<AdminFault>) {
-        *self.0.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+        *held(&self.0.faults) = faults;
     }
 
     fn admin_fault(&self, namespace: &str, pod: &str) -> Option<AdminMode> {
-        let faults = self.0.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let faults = held(&self.0.faults);
         let meets = |fault: &&AdminFault| {
             fault
                 .pods
@@ -189,11 +260,15 @@ impl Mesh {
     }
 
     /// Brings everything to where it should be.
-    async fn settle(&self) {
+    pub(in crate::twin) async fn settle(&self) {
         let _turn = self.0.turn.lock().await;
         self.control_planes().await;
         while let Some(uid) = self.step() {
-            self.0.prober.sweep(Some(&BTreeSet::from([uid]))).await;
+            self.0
+                .common
+                .prober
+                .sweep(Some(&BTreeSet::from([uid])))
+                .await;
         }
         self.refresh_mounts();
     }
@@ -204,15 +279,12 @@ impl Mesh {
         let now = self.0.clock.now();
         let mut state = self.state();
         let State {
-            istiods,
-            proxies,
-            roots,
-            ..
+            istiods, proxies, ..
         } = &mut *state;
         let around = Around {
             world: &world,
             istiods,
-            mesh_ca: &self.0.mesh_ca,
+            mesh_ca: &self.0.common.mesh_ca,
         };
         for (uid, proxy) in proxies {
             if proxy.mount.root.is_none() {
@@ -220,7 +292,7 @@ impl Mesh {
             }
             if proxy.step(&around, now) {
                 if let Some(standing) = &proxy.held {
-                    name_roots(roots, standing);
+                    name_roots(&mut held(&self.0.common.roots), standing);
                 }
                 return Some(uid.clone());
             }
@@ -269,7 +341,9 @@ impl Mesh {
     /// The live, ready proxies.
     fn targets(&self) -> Vec<Target> {
         let world = World::look(&self.0.kube);
+        let roots = held(&self.0.common.roots).clone();
         let state = self.state();
+        let at = self.0.at.as_ref();
         let serves = |pod: &Value| {
             in_ready_set(pod)
                 || (state.arriving.contains(meta(pod, "uid"))
@@ -280,8 +354,11 @@ impl Mesh {
             let proxy = state.proxies.get(meta(pod, "uid"))?;
             Some(Target {
                 uid: meta(pod, "uid").to_owned(),
-                workload: proxy.workload.clone(),
-                class: class(&state.roots, proxy).into(),
+                workload: at.map_or_else(
+                    || proxy.workload.clone(),
+                    |at| format!("{}@{at}", proxy.workload),
+                ),
+                class: class(&roots, proxy).into(),
                 gateway: proxy.gateway,
                 endpoint: proxy.endpoint.clone(),
                 pushed: proxy.pushed.as_ref().map(|(pushed, _)| Arc::clone(pushed)),
@@ -293,11 +370,11 @@ impl Mesh {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.0.state)
     }
 
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.0.tasks)
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

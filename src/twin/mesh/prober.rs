@@ -28,7 +28,7 @@ const IDLE: Duration = Duration::from_millis(5);
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) uid: String,
-    /// `NAMESPACE/NAME`.
+    /// `NAMESPACE/NAME`, in a further cluster `NAMESPACE/NAME@CLUSTER`.
     pub(super) workload: String,
     /// What it presents, trusts and accepts, in words.
     pub(super) class: Arc<str>,

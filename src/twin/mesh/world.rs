@@ -20,6 +20,9 @@ pub(super) struct World {
 /// it had, as istiod does.
 pub(super) type Accounts = BTreeMap<ServiceKey, BTreeSet<(String, String)>>;
 
+/// Ports of each Service.
+pub(super) type Ports = BTreeMap<ServiceKey, Vec<u16>>;
+
 impl World {
     pub(super) fn look(kube: &Kube) -> World {
         World {
@@ -56,7 +59,7 @@ impl World {
     }
 
     /// Ports by Service.
-    pub(super) fn ports(&self) -> BTreeMap<ServiceKey, Vec<u16>> {
+    pub(super) fn ports(&self) -> Ports {
         let ports = |service: &Value| {
             let all = service["spec"]["ports"].as_array().into_iter().flatten();
             all.filter_map(|p| p["port"].as_u64().and_then(|p| u16::try_from(p).ok()))

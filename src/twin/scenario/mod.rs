@@ -23,6 +23,9 @@ pub use objects::{application_objects, gateway_objects};
 /// The scenario that `--twin` without a name means.
 pub const DEFAULT: &str = "default";
 
+/// Name of the cluster that the top of a scenario describes.
+pub const FIRST_CLUSTER: &str = "twin";
+
 const EMBEDDED: &[(&str, &str)] = &[
     ("default", include_str!("default.yaml")),
     ("native", include_str!("native.yaml")),
@@ -30,6 +33,7 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("false-green", include_str!("false-green.yaml")),
     ("no-ca-server", include_str!("no-ca-server.yaml")),
     ("plugged-ca", include_str!("plugged-ca.yaml")),
+    ("three-clusters", include_str!("three-clusters.yaml")),
 ];
 
 /// A mesh as it is when the twin starts.
@@ -76,6 +80,11 @@ pub struct Scenario {
     /// Ingress gateways, injected by label.
     #[serde(default)]
     pub gateways: Vec<Gateway>,
+    /// Further clusters of the same mesh, by name: what each has; in all else they are as the first, whose name is
+    /// `twin`. Each has an intermediate of its own below the operator's root, so `old_ca` is `plugged`, and
+    /// each has the secrets by which its istiod would read the others.
+    #[serde(default)]
+    pub clusters: BTreeMap<String, Member>,
     /// Further objects, as manifests: created in this order after the applications, so that a CustomResourceDefinition
     /// comes before the objects of its kind.
     #[serde(default)]
@@ -86,6 +95,24 @@ pub struct Scenario {
     /// What goes wrong.
     #[serde(default)]
     pub faults: Faults,
+}
+
+/// What a further cluster has, as in [`Scenario`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Revisions beside `default`.
+    #[serde(default)]
+    pub revisions: Vec<InstalledRevision>,
+    /// Application namespaces.
+    #[serde(default)]
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// Ingress gateways.
+    #[serde(default)]
+    pub gateways: Vec<Gateway>,
+    /// Further objects.
+    #[serde(default)]
+    pub objects: Vec<Value>,
 }
 
 /// Classic sidecars are containers; native ones are init containers that keep running.
@@ -295,12 +322,49 @@ impl Scenario {
         if scenario.istiod_replicas == 0 {
             return Err(invalid("`istiod_replicas` must be at least 1".to_owned()));
         }
+        if !scenario.clusters.is_empty() && scenario.old_ca == OldCa::SelfSigned {
+            return Err(invalid(
+                "`clusters` of one mesh need one root: `old_ca: plugged`".to_owned(),
+            ));
+        }
+        if let Some(name) = scenario
+            .clusters
+            .keys()
+            .find(|name| *name == FIRST_CLUSTER || !is_cluster_name(name))
+        {
+            return Err(invalid(format!(
+                "`clusters`: `{name}` is no name for a further cluster: lower-case letters, digits and `-`, and not `{FIRST_CLUSTER}`"
+            )));
+        }
         Ok(scenario)
     }
 
     /// Names of the embedded scenarios.
     pub fn embedded() -> impl Iterator<Item = &'static str> {
         EMBEDDED.iter().map(|(name, _)| *name)
+    }
+
+    /// Each cluster by name, the first one first, as a scenario of its own.
+    pub fn each_cluster(&self) -> Vec<(String, Scenario)> {
+        let alone = Scenario {
+            clusters: BTreeMap::new(),
+            ..self.clone()
+        };
+        let mut all = vec![(FIRST_CLUSTER.to_owned(), alone.clone())];
+        for (name, member) in &self.clusters {
+            let member = member.clone();
+            let scenario = Scenario {
+                // Other UIDs and names of pods than those of the clusters before.
+                seed: self.seed.wrapping_add(all.len() as u64),
+                revisions: member.revisions,
+                namespaces: member.namespaces,
+                gateways: member.gateways,
+                objects: member.objects,
+                ..alone.clone()
+            };
+            all.push((name.clone(), scenario));
+        }
+        all
     }
 
     /// Mesh CA's trust domain in this scenario.
@@ -325,11 +389,21 @@ impl Default for Scenario {
             revisions: Vec::new(),
             namespaces: BTreeMap::new(),
             gateways: Vec::new(),
+            clusters: BTreeMap::new(),
             objects: Vec::new(),
             params: BTreeMap::new(),
             faults: Faults::default(),
         }
     }
+}
+
+/// As GKE has it, roughly: what stands in a context's name and in a Secret's.
+fn is_cluster_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.len() <= 40
+        && name.chars().all(allowed)
 }
 
 fn one() -> u64 {
@@ -388,6 +462,26 @@ mod tests {
         let error = Scenario::find("nowhere").unwrap_err().to_string();
         assert!(error.starts_with("no scenario `nowhere`"), "{error}");
         assert!(error.contains("`default`"), "{error}");
+    }
+
+    #[test]
+    fn further_clusters_need_one_root_and_names() {
+        let wrong = |text: &str| {
+            let found = Scenario::parse("x", &format!("title: t\n{text}"));
+            found.unwrap_err().to_string()
+        };
+        let error = wrong("clusters: {east: {}}");
+        assert!(
+            error.contains("need one root: `old_ca: plugged`"),
+            "{error}"
+        );
+        for name in ["twin", "East", "-a", "a-", "\"\""] {
+            let error = wrong(&format!("old_ca: plugged\nclusters: {{{name}: {{}}}}"));
+            assert!(
+                error.contains("is no name for a further cluster"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub struct ServerOptions {
     pub extra: Option<Arc<dyn ExtraRoutes>>,
     /// Faults; more can be added while it runs.
     pub faults: Arc<FaultPlan>,
+    /// Name of the context, and of the cluster, in its kubeconfig.
+    pub context: String,
 }
 
 /// Why a server does not start.
@@ -99,6 +101,7 @@ pub struct Server {
     address: SocketAddr,
     root: String,
     token: String,
+    context: String,
     task: JoinHandle<()>,
 }
 
@@ -119,11 +122,13 @@ impl Server {
             groups: vec![user::MASTERS.to_owned()],
             token: token.clone(),
         });
+        let context = options.context.clone();
         let listening = listen::listen(Arc::new(service::App { options, users })).await?;
         Ok(Server {
             address: listening.address,
             root: listening.root,
             token,
+            context,
             task: listening.task,
         })
     }
@@ -140,15 +145,17 @@ impl Server {
 
     /// The kubeconfig of a user with a token.
     pub fn kubeconfig_for(&self, name: &str, token: &str) -> String {
-        let context = super::CONTEXT;
+        let context = self.context.as_str();
+        // Apart from those of other clusters, once these are merged.
+        let entry = format!("{name}@{context}");
         let root = base64::engine::general_purpose::STANDARD.encode(&self.root);
         let document = serde_json::json!({
             "apiVersion": "v1", "kind": "Config", "preferences": {}, "current-context": context,
             "clusters": [{"name": context, "cluster": {
                 "server": format!("https://{}", self.address), "certificate-authority-data": root,
             }}],
-            "users": [{"name": name, "user": {"token": token}}],
-            "contexts": [{"name": context, "context": {"cluster": context, "user": name}}],
+            "users": [{"name": entry, "user": {"token": token}}],
+            "contexts": [{"name": context, "context": {"cluster": context, "user": entry}}],
         });
         serde_saphyr::to_string(&document).unwrap_or_default()
     }

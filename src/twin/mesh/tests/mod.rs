@@ -193,7 +193,7 @@ impl Lab {
 
     /// `SIGNER trusts ROOTS`, by the names that roots get in order of appearance.
     fn standing(&self, namespace: &str, name: &str) -> String {
-        let roots = self.mesh.state().roots.clone();
+        let roots = super::held(&self.mesh.0.common.roots).clone();
         self.proxy(namespace, name, |proxy| class(&roots, proxy))
             .split(", accepts")
             .next()
