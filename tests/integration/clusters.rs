@@ -329,7 +329,7 @@ fn several_clusters_go_forwards_back_and_forwards_again() {
             "--set through=retire --set new_root=accept --set backup_dir=",
         )
         .code(0);
-    let result = &ran.finished()["result"];
+    let result = &ran.finished()["summary"];
     assert_eq!(result["proxies"]["judged"], 4, "{result}");
     assert_eq!(result["signed_by"]["MESHCA"], 4, "{result}");
     let place = mesh.everywhere();

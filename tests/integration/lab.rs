@@ -2,6 +2,7 @@
 //!
 //! Each test prints what it counted. Without root, Go or Linux they are skipped.
 
+mod back;
 mod google;
 mod inside;
 mod install;

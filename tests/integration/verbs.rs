@@ -605,7 +605,7 @@ fn the_verbs_look_at_every_cluster_that_was_given() {
         message.starts_with(&format!("{}: unsafe or unknown", contexts[1])),
         "{message}"
     );
-    let clusters = document["result"]["clusters"].as_object().unwrap();
+    let clusters = document["summary"]["clusters"].as_object().unwrap();
     assert_eq!(clusters.len(), 2, "{document}");
     let count = |context: &str| clusters[context]["exceptions"].as_array().unwrap().len();
     assert_eq!(

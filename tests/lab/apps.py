@@ -3,7 +3,10 @@
 
 apps.py --all             all of them, with the ingress gateway
 apps.py --managed         those that a rollout restarts
+apps.py --few             two of these
 apps.py --make N          the others, as their Nth making: Job `batch-N`, Pod `lone-N`
+
+With `--revision NAME` namespaces and gateway ask for that revision by name, not for the unlabelled one.
 
 Every workload asks every other one (node/app.go), over a Service of its own: port 8000 keeps
 connections, port 8001 makes a new one for each request. Retries are off and each answer says what the
@@ -24,6 +27,7 @@ MANAGED = [
     ("pay", "ledger", "StatefulSet", 2),
     ("pay", "audit", "DaemonSet", 1),
 ]
+FEW = [("shop", "web", "Deployment", 2), ("pay", "ledger", "StatefulSet", 2)]
 # What no rollout restarts.
 UNMANAGED = [("shop", "batch", "Job", 1), ("pay", "lone", "Pod", 1)]
 GATEWAY = "istio-ingressgateway"
@@ -47,9 +51,10 @@ def fqdn(namespace, name):
     return f"{name}.{namespace}.svc.cluster.local"
 
 
-def namespaces():
+def namespaces(revision):
+    labels = {"istio.io/rev": revision} if revision else {"istio-injection": "enabled"}
     for name in ("shop", "pay"):
-        yield {"apiVersion": "v1", "kind": "Namespace", "metadata": meta(name, labels={"istio-injection": "enabled"})}
+        yield {"apiVersion": "v1", "kind": "Namespace", "metadata": meta(name, labels=labels)}
     # Not in the mesh: whoever is here comes in by the gateway.
     yield {"apiVersion": "v1", "kind": "Namespace", "metadata": meta("legacy")}
 
@@ -196,7 +201,8 @@ def visitor(workloads):
     }
 
 
-def gateway(workloads):
+def gateway(workloads, revision):
+    of_revision = {"istio.io/rev": revision or "default"}
     labels = {"istio": "ingressgateway", "app": GATEWAY}
     yield account("istio-system", GATEWAY)
     yield {
@@ -208,14 +214,14 @@ def gateway(workloads):
     yield {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": meta(GATEWAY, "istio-system", labels={**labels, "istio.io/rev": "default"}),
+        "metadata": meta(GATEWAY, "istio-system", labels={**labels, **of_revision}),
         "spec": {
             "selector": {"matchLabels": labels},
             "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {
                     "annotations": {"inject.istio.io/templates": "gateway"},
-                    "labels": {**labels, "sidecar.istio.io/inject": "true", "istio.io/rev": "default"},
+                    "labels": {**labels, "sidecar.istio.io/inject": "true", **of_revision},
                 },
                 "spec": {
                     "serviceAccountName": GATEWAY,
@@ -279,11 +285,11 @@ def gateway(workloads):
     }
 
 
-def everything(workloads):
-    yield from namespaces()
+def everything(workloads, revision):
+    yield from namespaces(revision)
     yield from strict_mtls()
     yield from inbound_log()
-    yield from gateway(workloads)
+    yield from gateway(workloads, revision)
     for namespace, name, kind, replicas in workloads:
         yield account(namespace, name)
         yield from service(namespace, name)
@@ -296,12 +302,15 @@ def main():
     which = arguments.add_mutually_exclusive_group(required=True)
     which.add_argument("--all", action="store_true")
     which.add_argument("--managed", action="store_true")
+    which.add_argument("--few", action="store_true")
     which.add_argument("--make", type=int, metavar="N")
+    arguments.add_argument("--revision", metavar="NAME")
     given = arguments.parse_args()
     if given.make:
         items = [workload(*one, everyone=MANAGED + UNMANAGED, make=given.make) for one in UNMANAGED]
     else:
-        items = list(everything(MANAGED if given.managed else MANAGED + UNMANAGED))
+        workloads = FEW if given.few else MANAGED if given.managed else MANAGED + UNMANAGED
+        items = list(everything(workloads, given.revision))
     print(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=1))
 
 

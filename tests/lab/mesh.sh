@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # lab mesh [--sidecars native|classic] [--ca-server on|off|served] [--aliases on|off] [--ca self-signed|plug-in]
-#          [--apps all|managed|none]
+#          [--apps all|managed|few|none] [--revision NAME]
 #
-# Installs into a lab that is up: Mesh CA (a pod in namespace meshca), Istio's revision `default`, which
+# Installs into a lab that is up: Mesh CA (a pod in namespace meshca), Istio's revision `default` (or NAME), which
 # signs with Citadel and gives its root alone, and the applications. The revisions of the migration are
 # installed by asmcli, which reads these settings too:
 #
@@ -11,13 +11,13 @@
 #                nothing else: it cannot inject); served (off, with a serving certificate from elsewhere)
 #   --aliases    whether each revision lists the other's trust domain as an alias
 #   --ca         whether Citadel makes its own root or is given one (secret cacerts)
-#   --apps       all; or only what rollouts restart (no Job, no bare pod); or none
+#   --apps       all; or only what rollouts restart (no Job, no bare pod); or two of these; or none
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=lib.sh
 . "$here/lib.sh"
 
-sidecars=native ca_server=on aliases=on ca=self-signed apps=all
+sidecars=native ca_server=on aliases=on ca=self-signed apps=all revision=
 while [ $# -gt 0 ]; do
   case $1 in
     --sidecars) sidecars=$2; shift ;;
@@ -25,6 +25,7 @@ while [ $# -gt 0 ]; do
     --aliases) aliases=$2; shift ;;
     --ca) ca=$2; shift ;;
     --apps) apps=$2; shift ;;
+    --revision) revision=$2; shift ;;
     *) die "mesh: unknown option $1" ;;
   esac
   shift
@@ -34,6 +35,7 @@ cat >"$LAB_RUN/settings" <<S
 SIDECARS=$sidecars
 CA_SERVER=$ca_server
 ALIASES=$aliases
+REVISION=$revision
 TRUST_DOMAIN=lab-project.svc.id.goog
 S
 # shellcheck source=/dev/null
@@ -124,7 +126,7 @@ apply "$manifests/meshca.yaml"
 gateway_certificate
 inside kubectl -n meshca rollout status deploy/meshca --timeout=60s >/dev/null
 if [ "$apps" != none ]; then
-  "$here/apps.py" "--$apps" >"$manifests/apps.json"
+  "$here/apps.py" "--$apps" ${revision:+--revision "$revision"} >"$manifests/apps.json"
   inside kubectl apply -f "$manifests/apps.json" >/dev/null
   inside kubectl wait pods -A --all --for=condition=Ready --timeout=120s >/dev/null
 fi

@@ -4,7 +4,7 @@ PACKAGE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/package
 
 # What `mesh` wrote down about this lab, or the defaults. Where no lab is, refusals need none of it.
 settings() {
-  SIDECARS=native CA_SERVER=on ALIASES=on TRUST_DOMAIN=lab-project.svc.id.goog
+  SIDECARS=native CA_SERVER=on ALIASES=on REVISION='' TRUST_DOMAIN=lab-project.svc.id.goog
   # shellcheck source=/dev/null
   if [ -n "${LAB_RUN:-}" ] && [ -f "$LAB_RUN/settings" ]; then . "$LAB_RUN/settings"; fi
 }
