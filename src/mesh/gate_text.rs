@@ -115,6 +115,13 @@ pub const ALL: &[GateText] = &[
         what_to_do: "Mend what `rootshift check` names, then begin.",
         waiver: "The migration begins with these faults, and its own gates will name them again.",
     },
+    GateText {
+        code: "RS306",
+        looks_at: "After an old control plane is removed: that the API server refuses an invalid VirtualService, tried by a dry run, for objects without a revision and for those of each revision that a webhook selects.",
+        why: "The validating webhook calls a Service of the control plane. When that leads nowhere, either every wrong configuration is taken, or none can be changed any more; neither shows until somebody deploys.",
+        what_to_do: "Apply asm/istio/istiod-service.yaml of the revision in use, and see that the Service has endpoints; delete validating webhooks of revisions that are gone.",
+        waiver: "The named objects are not validated, or cannot be changed, until the Service leads to an istiod.",
+    },
 ];
 
 #[cfg(test)]

@@ -91,10 +91,35 @@ impl Revision {
         self.multi_root && self.xds_agent
     }
 
+    /// Why its proxies get one of several roots only, where its version is known for it: 1.24.4 and 1.25.1 took the last
+    /// certificate of a bundle for all of it (istio/istio#55793, mended by #55835).
+    pub fn loses_roots(&self) -> Option<String> {
+        let containers =
+            self.sources.deployment["spec"]["template"]["spec"]["containers"].as_array()?;
+        let image = containers
+            .iter()
+            .find(|container| container["name"] == "discovery")?["image"]
+            .as_str()?;
+        let version = loses_roots(image)?;
+        Some(format!(
+            "{} is Istio {version}, which gives proxies one of several roots (istio/istio#55793): take the next patch release",
+            self.istiod()
+        ))
+    }
+
     /// The name of its Deployment, Service, HPA and PDB.
     pub fn istiod(&self) -> String {
         istiod_name(&self.name)
     }
+}
+
+/// The version of an istiod's image, if it is one of those that lose roots. A digest tells no version.
+fn loses_roots(image: &str) -> Option<&'static str> {
+    let (_, tag) = image.rsplit('/').next()?.split_once(':')?;
+    let tag = tag.split('@').next()?;
+    // `1.25.1-distroless`, `1.25.1-asm.2`: variants of one version.
+    let version = tag.split('-').next()?;
+    ["1.24.4", "1.25.1"].into_iter().find(|bad| *bad == version)
 }
 
 /// `istiod` for the default revision, `istiod-REV` for the others.
@@ -314,4 +339,29 @@ fn istiod_root(name: &str, injection: &Injection) -> Reading<Bundle> {
         ));
     }
     Ok(Bundle::from_certs(certs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_lose_roots_are_told_by_the_image() {
+        for image in [
+            "docker.io/istio/pilot:1.25.1",
+            "gcr.io/gke-release/asm/pilot:1.24.4-asm.1",
+            "registry:5000/pilot:1.25.1-distroless@sha256:00",
+        ] {
+            assert!(loses_roots(image).is_some(), "{image}");
+        }
+        for image in [
+            "istio/pilot:1.25.10",
+            "istio/pilot:1.25.2",
+            "istio/pilot@sha256:00",
+            "pilot",
+            "",
+        ] {
+            assert_eq!(loses_roots(image), None, "{image}");
+        }
+    }
 }

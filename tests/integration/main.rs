@@ -36,5 +36,6 @@ mod stdlib;
 mod support;
 mod twin;
 mod undo;
+mod validation;
 mod verbs;
 mod words;

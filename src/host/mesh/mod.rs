@@ -557,6 +557,21 @@ mod words {
         mesh.ask(gate::ROOT_GONE, &findings)
     }
 
+    /// Check RS306: an invalid VirtualService is refused by an istiod, tried by a dry run, wherever a webhook is said to
+    /// validate Istio's resources.
+    ///
+    /// Throws `refused` with the webhooks that do not answer, or let it pass.
+    ///
+    /// ```rhai
+    /// mesh::connect().check_validation();
+    /// assert(true, "nobody validates here, or istiod does");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn check_validation(mesh: &mut Mesh) -> Reply<()> {
+        let findings = mesh.world.wait(gate::validation_answers(&mesh.cluster))?;
+        mesh.ask(gate::VALIDATION, &findings)
+    }
+
     /// Asks, before anything is deleted, the gates that guard the deletion of a secret of
     /// `istio-system`: whether certificates depend on it (RS201), and whether istiod would make a new
     /// root without it (RS202).

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Finding, HEALTHY, REVISION, ROOT_GONE, SIGNED_BY, TRUSTS, View, judged};
+use super::{Finding, HEALTHY, REVISION, ROOT_GONE, SIGNED_BY, TRUSTS, VALIDATION, View, judged};
+use crate::cluster::{Cluster, ClusterError};
 use crate::mesh::forecast::{self, Moved};
 use crate::mesh::matrix::{Matrix, signer_name};
-use crate::mesh::{names, revision, verdict};
+use crate::mesh::{names, revision, validation, verdict};
 use crate::pki::{Bundle, Signer, Trust};
 
 /// How long a CA certificate has to be good for when a migration begins: what it has signed ends with it, and days pass
@@ -143,6 +144,7 @@ pub fn revision_ready(view: &View, name: &str, signer: &str, trusts: &[String]) 
         evidence.push(reason.clone());
     }
     if trusts.len() > 1 {
+        evidence.extend(revision.loses_roots());
         if !revision.multi_root {
             evidence.push(format!(
                 "{} has no ISTIO_MULTIROOT_MESH=true: a second root reaches no proxy",
@@ -265,4 +267,18 @@ pub fn healthy(view: &View) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Check: what istiod refuses is refused, by an istiod that answers.
+///
+/// # Errors
+/// As [`validation::faults`].
+pub async fn validation_answers(cluster: &Cluster) -> Result<Vec<Finding>, ClusterError> {
+    let faults = validation::faults(cluster).await?;
+    Ok(if faults.is_empty() {
+        Vec::new()
+    } else {
+        let next = "see where the webhook's Service leads (kubectl -n istio-system get endpoints), and apply asm/istio/istiod-service.yaml of the revision in use";
+        vec![Finding::new(VALIDATION, faults, next)]
+    })
 }

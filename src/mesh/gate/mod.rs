@@ -11,6 +11,7 @@ mod settings;
 
 pub use checks::{
     every_certificate_signed_by, every_proxy_trusts, healthy, revision_ready, root_is_gone,
+    validation_answers,
 };
 pub use guards::review;
 
@@ -64,6 +65,8 @@ gates! {
     REVISION = "RS304", "the revision is installed, ready, and set up for the step";
     /// The mesh is healthy before anything is begun.
     HEALTHY = "RS305", "the mesh is healthy";
+    /// Istio's own resources are validated.
+    VALIDATION = "RS306", "istiod validates Istio's resources";
 }
 
 /// Why a gate does not pass.

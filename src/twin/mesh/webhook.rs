@@ -44,6 +44,9 @@ impl Mesh {
             istiod.connect(&trusted)?;
             istiod.injector(&self.0.kube)
         };
+        if service.path.starts_with("/validate") {
+            return Ok(validated(&request["object"]));
+        }
         if !service.path.starts_with("/inject") {
             return Err(format!(
                 "the twin's istiod does not answer {}",
@@ -69,10 +72,11 @@ impl Mesh {
     /// The CA bundle of the webhook configurations that call this Service. The API server uses the one
     /// of the webhook that it calls; they are of one revision here.
     fn trusted_by_api_server(&self, service: &ServiceRef) -> Vec<Cert> {
-        let configurations = self.0.kube.list(
-            "mutatingwebhookconfigurations.admissionregistration.k8s.io",
-            None,
-        );
+        let of = |kind: &str| {
+            let resource = format!("{kind}webhookconfigurations.admissionregistration.k8s.io");
+            self.0.kube.list(&resource, None)
+        };
+        let configurations = [of("mutating"), of("validating")].concat();
         let hooks = configurations
             .iter()
             .filter_map(|c| c["webhooks"].as_array())
@@ -86,5 +90,26 @@ impl Mesh {
             .filter_map(|client| STANDARD.decode(client["caBundle"].as_str()?).ok())
             .flat_map(|bytes| certs_from_pem(&String::from_utf8_lossy(&bytes)).0)
             .collect()
+    }
+}
+
+/// What istiod says to one of Istio's resources. The twin's knows one rule, that of a VirtualService whose host is `*`, and
+/// takes all else.
+fn validated(object: &Value) -> AdmissionAnswer {
+    let spec = &object["spec"];
+    let lists = |field: &str, value: &str| {
+        let all = spec[field].as_array().into_iter().flatten();
+        all.filter_map(Value::as_str).any(|v| v == value)
+    };
+    let of_mesh = spec["gateways"].is_null() || lists("gateways", "mesh");
+    let wrong = object["kind"] == "VirtualService" && lists("hosts", "*") && of_mesh;
+    AdmissionAnswer {
+        allowed: !wrong,
+        patch: None,
+        message: if wrong {
+            "configuration is invalid: wildcard host * is not allowed for virtual services bound to the mesh gateway".to_owned()
+        } else {
+            String::new()
+        },
     }
 }
