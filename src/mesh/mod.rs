@@ -32,6 +32,7 @@ mod rehearsal;
 pub mod revision;
 pub mod survey;
 pub mod templates;
+pub mod tls_stats;
 pub mod verdict;
 pub mod why;
 
