@@ -34,6 +34,7 @@ mod real_dumps;
 mod repl;
 mod stdlib;
 mod support;
+mod tripwire;
 mod twin;
 mod undo;
 mod verbs;
