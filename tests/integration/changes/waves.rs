@@ -365,19 +365,19 @@ fn what_a_script_throws_after_a_wave_stops_the_rest() {
         stopped["evidence"],
         json!([
             "seen",
-            "restarted: statefulset.apps/shop/db, deployment.apps/shop/last",
-            "not begun: deployment.apps/shop/web"
+            "restarted: deployment.apps/shop/last, deployment.apps/shop/web",
+            "not begun: statefulset.apps/shop/db"
         ])
     );
     assert_eq!(
         told["seen"],
         json!([
-            {"wave": 1, "workloads": ["statefulset.apps/shop/db"], "left": 2},
-            {"wave": 2, "workloads": ["deployment.apps/shop/last"], "left": 1},
+            {"wave": 1, "workloads": ["deployment.apps/shop/last"], "left": 2},
+            {"wave": 2, "workloads": ["deployment.apps/shop/web"], "left": 1},
         ])
     );
-    assert!(shop.pods("web") == web, "it was not begun");
-    assert!(shop.pods("last") != last && shop.pods("db") != db);
+    assert!(shop.pods("db") == db, "it was not begun");
+    assert!(shop.pods("last") != last && shop.pods("web") != web);
     let message = told["wrong"]["message"].as_str().unwrap();
     assert!(
         message.contains("option `after_wave`") && message.contains("is a closure, not i64"),

@@ -226,7 +226,7 @@ fn counters_of_tls_are_kept_only_where_the_bootstrap_includes_them_and_then_zero
     // A regular expression has to match all of a name, the query's filter any part of it.
     assert_eq!(shown(&of("fail_verify_error"), &none, ""), "");
     assert_eq!(
-        shown(&of(".*"), &none, "filter=bound%7C.*_error&usedonly"),
+        shown(&of(".*"), &none, "filter=outbound%5C%7C.*_error&usedonly"),
         "cluster.outbound|8080||api.pay.svc.cluster.local.ssl.fail_verify_error: 1\n"
     );
     let suffix = json!({"sidecar.istio.io/statsInclusionSuffixes": "fail_verify_san,x"});
