@@ -29,6 +29,7 @@ mod negative;
 mod order;
 mod output;
 mod pki;
+mod probe;
 mod readme;
 mod real_dumps;
 mod repl;

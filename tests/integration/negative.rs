@@ -117,7 +117,7 @@ fn a_trust_domain_without_aliases_is_refused_before_phase_2_and_waived_breaks_wh
     let mesh = format!("{MESH}aliases: false\nparams: {{through: sign, fleet_id: twin-project}}\n");
     let stock = |flags: &str| {
         rootshift(&format!(
-            "run citadel-to-meshca --twin=mesh.yaml -o jsonl {flags}"
+            "run citadel-to-meshca --twin=mesh.yaml -o jsonl --set probe=never {flags}"
         ))
         .file("mesh.yaml", &mesh)
     };

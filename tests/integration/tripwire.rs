@@ -19,7 +19,7 @@ namespaces:
     workloads: [{name: api, kind: Deployment}, {name: ledger, kind: StatefulSet}]
 gateways:
   - {name: istio-ingressgateway}
-params: {through: sign, fleet_id: twin-project, ready_delay: 0}
+params: {through: sign, fleet_id: twin-project, ready_delay: 0, probe: never}
 ";
 const SECOND: &str = "asm-1233-2-meshca-ca-migration";
 
