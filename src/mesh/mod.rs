@@ -33,6 +33,7 @@ pub mod revision;
 pub mod survey;
 pub mod templates;
 mod validation;
+pub mod tls_stats;
 pub mod verdict;
 pub mod why;
 

@@ -36,6 +36,9 @@ pub const LISTENERS_MASKED: &str = "/config_dump?mask=dynamic_listeners,static_l
 pub const CLUSTERS_MASKED: &str = "/config_dump?mask=dynamic_active_clusters";
 /// Everything, for an Envoy that refuses or ignores the mask.
 pub const PLAIN_DUMP: &str = "/config_dump";
+/// The TLS counters that say or may say that a certificate was refused, zeros included. The filter is a regular expression
+/// that may match anywhere in a name.
+pub const TLS_STATS: &str = "/stats?format=json&filter=.ssl.(fail_verify_%7Cconnection_error)";
 /// ConfigMap with the root by which agents verify istiod, one per namespace.
 pub const ROOT_CONFIG_MAP: &str = "istio-ca-root-cert";
 /// Secret of a plugged-in CA; wins over [`CA_SECRET`] when complete.

@@ -64,31 +64,47 @@ pub async fn read_all(
 }
 
 async fn read_one(cluster: &Cluster, pod: ProxyPod, options: &ReadOptions) -> ProxyReading {
-    let mut pause = Duration::from_millis(100);
-    let mut attempt = 1;
-    loop {
-        match attempt_one(cluster, &pod, options).await {
-            Ok((secrets, matchers)) => {
-                return ProxyReading {
-                    pod,
-                    secrets,
-                    matchers,
-                };
+    match patiently(options, || attempt_one(cluster, &pod, options)).await {
+        Ok((secrets, matchers)) => ProxyReading {
+            pod,
+            secrets,
+            matchers,
+        },
+        Err(error) => {
+            let reason = unreadable(&pod, &error);
+            ProxyReading {
+                pod,
+                secrets: Err(reason.clone()),
+                matchers: Err(reason),
             }
-            Err(error) if attempt >= options.attempts || !error.retryable() => {
-                let reason = format!("its admin port {} cannot be read: {error}", pod.admin_port);
-                return ProxyReading {
-                    pod,
-                    secrets: Err(reason.clone()),
-                    matchers: Err(reason),
-                };
-            }
-            Err(_) => {}
         }
-        attempt += 1;
+    }
+}
+
+/// Tries as often as the options say, as long as trying again may help.
+pub(super) async fn patiently<T, F>(
+    options: &ReadOptions,
+    attempt: impl Fn() -> F,
+) -> Result<T, ClusterError>
+where
+    F: Future<Output = Result<T, ClusterError>>,
+{
+    let mut pause = Duration::from_millis(100);
+    let mut tried = 1;
+    loop {
+        match attempt().await {
+            Err(error) if tried < options.attempts && error.retryable() => {}
+            result => return result,
+        }
+        tried += 1;
         tokio::time::sleep(pause).await;
         pause *= 2;
     }
+}
+
+/// Why a proxy could not be asked.
+pub(super) fn unreadable(pod: &ProxyPod, error: &ClusterError) -> String {
+    format!("its admin port {} cannot be read: {error}", pod.admin_port)
 }
 
 async fn attempt_one(
@@ -124,7 +140,11 @@ async fn attempt_one(
     Ok((secrets, matchers))
 }
 
-async fn fetch(forward: &mut Forward, path: &str) -> Result<Reading<Value>, ClusterError> {
+/// Asks the admin endpoint for a document in JSON.
+pub(super) async fn fetch(
+    forward: &mut Forward,
+    path: &str,
+) -> Result<Reading<Value>, ClusterError> {
     let answer = forward.get(path).await?;
     if answer.status != 200 {
         return Ok(Err(format!(
@@ -132,5 +152,5 @@ async fn fetch(forward: &mut Forward, path: &str) -> Result<Reading<Value>, Clus
             answer.status
         )));
     }
-    Ok(serde_json::from_slice(&answer.body).map_err(|e| format!("its dump is not JSON: {e}")))
+    Ok(serde_json::from_slice(&answer.body).map_err(|e| format!("its answer is not JSON: {e}")))
 }

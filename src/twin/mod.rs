@@ -168,9 +168,12 @@ impl Twin {
         self.mesh().prober()
     }
 
-    /// The scenario's parameters for stock scripts.
+    /// The scenario's parameters for stock scripts. Unless it says otherwise nobody waits for certificates to be refused
+    /// (`watch`): by the time that a pod is shown as Ready the prober has tried every pair that it is part of.
     pub fn scenario_params(&self) -> serde_json::Map<String, serde_json::Value> {
-        self.scenario.params.clone().into_iter().collect()
+        let mut params = serde_json::Map::from_iter([("watch".to_owned(), 0.into())]);
+        params.extend(self.scenario.params.clone());
+        params
     }
 
     /// The seed: a run with the same one makes the same choices.

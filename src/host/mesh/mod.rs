@@ -9,6 +9,7 @@ mod inventory;
 mod keep;
 mod secrets;
 mod shape;
+mod tls;
 mod why;
 
 use std::path::Path;
@@ -90,10 +91,12 @@ fn negated(title: &str) -> String {
 /// Makes the words known to `engine`.
 pub(super) fn register(engine: &mut rhai::Engine) {
     engine.register_type_with_name::<Mesh>("Mesh");
+    engine.register_type_with_name::<tls::TlsWatch>("TlsWatch");
     let mut module = rhai::exported_module!(words);
     back::add_to(&mut module);
     inventory::add_to(&mut module);
     secrets::add_to(&mut module);
+    tls::add_to(&mut module);
     why::add_to(&mut module);
     engine.register_static_module("mesh", module.into());
 }

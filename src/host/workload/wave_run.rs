@@ -38,6 +38,14 @@ pub(super) struct Waves<'a> {
     pub(super) begun: i64,
 }
 
+/// What a script does between waves.
+pub(super) struct Hooks {
+    /// Called before each wave; `false` ends them.
+    pub(super) on_wave: Option<FnPtr>,
+    /// Called after each wave; what it throws ends them.
+    pub(super) after_wave: Option<FnPtr>,
+}
+
 /// What the next wave is.
 enum Wave {
     /// These.
@@ -53,13 +61,14 @@ impl Waves<'_> {
         self.world.port().emit(Event::Note { level, text });
     }
 
-    /// Runs wave after wave until none is left, or `on_wave` says no.
+    /// Runs wave after wave until none is left, or a hook says no.
     pub(super) fn run_all(
         &mut self,
         ctx: &NativeCallContext,
-        on_wave: Option<&FnPtr>,
+        hooks: &Hooks,
         pause: Duration,
     ) -> Reply<()> {
+        let on_wave = hooks.on_wave.as_ref();
         while !self.left.is_empty() {
             if self.begun > 0 && !pause.is_zero() {
                 self.world.pause(pause).map_err(|e| self.told(&e))?;
@@ -82,7 +91,14 @@ impl Waves<'_> {
                         Wave::Of(wave)
                     };
                     match wave {
-                        Wave::Of(wave) => self.run(wave),
+                        Wave::Of(wave) => {
+                            let keys = wave.iter().map(Member::key).collect();
+                            self.run(wave);
+                            let mut new = self.failed.iter().skip(before);
+                            if !new.any(|(_, failure)| failure.kind == FailureKind::Interrupted) {
+                                self.check(ctx, hooks.after_wave.as_ref(), keys)?;
+                            }
+                        }
                         Wave::Again => self.begun -= 1,
                         Wave::Full => return Err(self.full()),
                     }
@@ -306,18 +322,39 @@ impl Waves<'_> {
         let Some(on_wave) = on_wave else {
             return Ok(true);
         };
-        let mut map = Map::new();
-        let names: Array = keys.into_iter().map(Into::into).collect();
-        map.insert("wave".into(), self.begun.into());
-        map.insert("workloads".into(), names.into());
-        let left = i64::try_from(self.left.len()).unwrap_or(i64::MAX);
-        map.insert("left".into(), left.into());
-        let answer: Dynamic = on_wave.call_within_context(ctx, (map,))?;
+        let answer: Dynamic = on_wave.call_within_context(ctx, (self.about(keys),))?;
         let no = answer.as_bool() == Ok(false);
         if no {
             self.begun -= 1;
         }
         Ok(!no)
+    }
+
+    /// Lets a script look at what a wave has done.
+    fn check(
+        &self,
+        ctx: &NativeCallContext,
+        after_wave: Option<&FnPtr>,
+        keys: Vec<String>,
+    ) -> Reply<()> {
+        let Some(after_wave) = after_wave else {
+            return Ok(());
+        };
+        let answer = after_wave.call_within_context::<Dynamic>(ctx, (self.about(keys),));
+        answer
+            .map(|_| ())
+            .map_err(|error| kit::fail(self.with_account(kit::failure_of(&error))))
+    }
+
+    /// What a hook is told.
+    fn about(&self, keys: Vec<String>) -> Map {
+        let names: Array = keys.into_iter().map(Into::into).collect();
+        let left = i64::try_from(self.left.len()).unwrap_or(i64::MAX);
+        Map::from([
+            ("wave".into(), self.begun.into()),
+            ("workloads".into(), names.into()),
+            ("left".into(), left.into()),
+        ])
     }
 
     /// Restarts the members of a wave and waits for all of them: first, together, those that roll
@@ -488,12 +525,17 @@ impl Waves<'_> {
         self.cluster.evict(namespace, pod.name(), &how).await
     }
 
-    /// A failure with what was done and what not.
+    /// A workload's failure, with what was done and what not.
     fn failure(&self, workload: &str, mut failure: Failure) -> Failure {
         if failure.kind != FailureKind::Interrupted {
             failure.message = format!("the restart stopped at `{workload}`: {}", failure.message);
         }
         failure.resource.get_or_insert_with(|| workload.to_owned());
+        self.with_account(failure)
+    }
+
+    /// A failure with what was done and what not as evidence.
+    fn with_account(&self, mut failure: Failure) -> Failure {
         let left: Vec<String> = self.left.iter().map(Member::key).collect();
         let failed: Vec<String> = self.failed.iter().map(|(key, _)| key.clone()).collect();
         for (what, names) in [

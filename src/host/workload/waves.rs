@@ -5,7 +5,7 @@
 use super::super::cluster::place;
 use super::super::time::{duration, parse};
 use super::super::world::World;
-use super::wave_run::Waves;
+use super::wave_run::{Hooks, Waves};
 use crate::cluster::Cluster;
 use crate::cluster::workload::{Bounds, Member, Share, next_wave};
 use crate::engine::Failure;
@@ -43,7 +43,8 @@ mod words {
     ///   `since`, a time (RFC 3339, such as `time::now()` taken before the first attempt): what was
     ///   restarted at or after it is not restarted again, so the same call goes on where the last one
     ///   stopped (now: all are restarted); `on_wave`, called before each wave with `#{wave, workloads, left}`; if it gives
-    ///   `false`, no further wave is begun.
+    ///   `false`, no further wave is begun; `after_wave`, called with the same when a wave is done: what it throws stops
+    ///   all, whatever `stop_on_failure` says, and is thrown on, with what was restarted and what not as evidence.
     ///
     /// Gives `#{done, waves, restarted, unchanged, failed, left}`: whether all are restarted; how many waves
     /// there were; the workloads (`deployment.apps/shop/web`) that were restarted, that had been since
@@ -122,9 +123,13 @@ fn restart_in_waves(ctx: &NativeCallContext, workloads: &Array, mut map: Map) ->
         "stop_on_failure",
         "since",
         "on_wave",
+        "after_wave",
     ];
     let (world, cluster) = place(ctx)?;
-    let on_wave = closure(map.remove("on_wave"))?;
+    let hooks = Hooks {
+        on_wave: closure("on_wave", &mut map)?,
+        after_wave: closure("after_wave", &mut map)?,
+    };
     let options: Options = kit::options(WORD, map, KNOWN)?;
     let now = world.now();
     let since = options.since.as_ref().map(|text| parse(WORD, text));
@@ -177,7 +182,7 @@ fn restart_in_waves(ctx: &NativeCallContext, workloads: &Array, mut map: Map) ->
         all,
         begun: 0,
     };
-    waves.run_all(ctx, on_wave.as_ref(), pause)?;
+    waves.run_all(ctx, &hooks, pause)?;
     Ok(waves.result())
 }
 
@@ -191,14 +196,14 @@ fn past_all(all: &[Member], since: Timestamp, now: Timestamp, given: bool) -> Ti
     next.unwrap_or(since)
 }
 
-fn closure(value: Option<Dynamic>) -> Reply<Option<FnPtr>> {
-    let Some(value) = value.filter(|v| !v.is_unit()) else {
+fn closure(option: &str, map: &mut Map) -> Reply<Option<FnPtr>> {
+    let Some(value) = map.remove(option).filter(|v| !v.is_unit()) else {
         return Ok(None);
     };
     let name = value.type_name();
     value.try_cast::<FnPtr>().map(Some).ok_or_else(|| {
         kit::fail(Failure::script(format!(
-            "option `on_wave` of `{WORD}` is a closure, not {name}"
+            "option `{option}` of `{WORD}` is a closure, not {name}"
         )))
     })
 }

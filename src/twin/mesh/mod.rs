@@ -364,6 +364,7 @@ impl Mesh {
                 pushed: proxy.pushed.as_ref().map(|(pushed, _)| Arc::clone(pushed)),
                 services: world.services_of(pod),
                 account: (meta(pod, "namespace").to_owned(), world::account(pod)),
+                counters: proxy.counters.clone(),
             })
         })
         .collect()

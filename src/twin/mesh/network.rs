@@ -124,6 +124,7 @@ impl Mesh {
                 .as_ref()
                 .map(|(pushed, at)| (pushed.as_ref(), *at)),
             started: proxy.started,
+            counters: &proxy.counters,
         };
         envoy.answer(path, query)
     }

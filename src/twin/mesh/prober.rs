@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::envoy::{Pushed, ServiceKey};
+use super::envoy::stats::{self, TlsCounters};
+use super::envoy::{Cluster, Pushed, ServiceKey};
 use super::figures::{Figures, Ledger, Outcome};
 use crate::pki::{Endpoint, SanRules};
 
@@ -42,6 +43,8 @@ pub(super) struct Target {
     pub(super) services: Vec<ServiceKey>,
     /// Namespace and service account.
     pub(super) account: (String, String),
+    /// What its Envoy counts.
+    pub(super) counters: TlsCounters,
 }
 
 /// Where the live proxies come from.
@@ -71,6 +74,9 @@ struct Attempt {
     client: Option<Endpoint>,
     server: Option<Endpoint>,
     outbound: SanRules,
+    /// The counters of both, and the client's cluster.
+    counters: (TlsCounters, TlsCounters),
+    scope: String,
 }
 
 impl Prober {
@@ -166,6 +172,8 @@ fn make(attempts: Vec<Attempt>) -> Vec<(Attempt, Outcome)> {
                     match client.handshake(&attempt.outbound, server, Timestamp::now()) {
                         Ok(()) => Outcome::Accepted,
                         Err(failure) => {
+                            let (client, server) = &attempt.counters;
+                            stats::count(&failure, client, &attempt.scope, server);
                             Outcome::Refused(format!("{} refused: {}", failure.side, failure.cause))
                         }
                     }
@@ -232,21 +240,36 @@ fn attempt(targets: &[Target], (client, server): (usize, usize)) -> Attempt {
         client: client.endpoint.clone(),
         server: server.endpoint.clone(),
         outbound: outbound(client, server),
+        counters: (client.counters.clone(), server.counters.clone()),
+        scope: scope(client, server),
     }
 }
 
-/// What the client's cluster accepts of the server: the names of the first Service in front of it
-/// that the client knows; of a server without a Service, its own under the client's trust domains.
+/// The Service by which the client reaches the server: the first in front of it that the client knows.
+fn cluster<'a>(client: &'a Target, server: &'a Target) -> Option<(&'a ServiceKey, &'a Cluster)> {
+    let clusters = &client.pushed.as_ref()?.clusters;
+    let mut services = server.services.iter();
+    services.find_map(|service| Some((service, clusters.get(service)?)))
+}
+
+/// How Envoy's counters name the client's cluster; a server without a Service is passed through.
+fn scope(client: &Target, server: &Target) -> String {
+    cluster(client, server).map_or_else(
+        || "cluster.PassthroughCluster".to_owned(),
+        |(service, cluster)| {
+            stats::outbound(service, cluster.ports.first().copied().unwrap_or_default())
+        },
+    )
+}
+
+/// What the client's cluster accepts of the server: its names; of a server without a Service, its own
+/// under the client's trust domains.
 fn outbound(client: &Target, server: &Target) -> SanRules {
     let Some(pushed) = &client.pushed else {
         return SanRules::any();
     };
-    let cluster = server
-        .services
-        .iter()
-        .find_map(|service| pushed.clusters.get(service));
-    let names = match cluster {
-        Some(cluster) => cluster.names.clone(),
+    let names = match cluster(client, server) {
+        Some((_, cluster)) => cluster.names.clone(),
         None => super::envoy::server_names(std::slice::from_ref(&server.account), &pushed.expected),
     };
     if names.is_empty() {
@@ -282,6 +305,7 @@ mod tests {
             pushed: None,
             services: Vec::new(),
             account: ("n".to_owned(), "a".to_owned()),
+            counters: TlsCounters::default(),
         }
     }
 

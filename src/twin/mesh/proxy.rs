@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::ca::{Issued, MeshCa, pem};
 use super::config::{container, environment, meta};
+use super::envoy::stats::TlsCounters;
 use super::envoy::{Held, Pushed, ServiceKey};
 use super::istiod::Istiod;
 use super::world::{account, service_of_address};
@@ -30,6 +31,8 @@ pub(super) struct Proxy {
     pub(super) gateway: bool,
     pub(super) config: Map<String, Value>,
     pub(super) started: Timestamp,
+    /// What its Envoy has counted.
+    pub(super) counters: TlsCounters,
     pub(super) mount: Mount,
     /// Pod of the istiod that it is connected to.
     pub(super) connected: Option<String>,
@@ -135,6 +138,7 @@ impl Proxy {
             workload: format!("{}/{workload}", meta(pod, "namespace")),
             gateway: role != "sidecar",
             started: now,
+            counters: TlsCounters::default(),
             mount: Mount::default(),
             connected: None,
             pushed: None,

@@ -42,6 +42,7 @@ use tokio::task::JoinHandle;
 
 pub use fault::{Call, Effect, Fault, FaultPlan};
 pub use network::PodNetwork;
+pub(super) use path::decode;
 
 use super::kube::Kube;
 use super::process::Containers;

@@ -336,3 +336,51 @@ fn a_rehearsal_of_waves_stores_nothing_and_waits_for_no_new_pod() {
     assert_eq!(state(), before, "nothing was stored");
     shop.runtime.block_on(shop.twin.stop());
 }
+
+/// A script that looks after each wave stops at what it sees: whatever it throws is thrown on, with the account.
+#[test]
+fn what_a_script_throws_after_a_wave_stops_the_rest() {
+    let shop = Shop::new();
+    let (db, last, web) = (shop.pods("db"), shop.pods("last"), shop.pods("web"));
+    let code = format!(
+        r#"{SOME}
+        let seen = [];
+        let stopped = ();
+        let look = |w| {{ seen.push(w); if w.wave == 2 {{ throw #{{ kind: "refused", message: "no further", evidence: ["seen"] }}; }} }};
+        try {{
+            workload::restart_in_waves(some(["db", "last", "web"]), #{{ order: "name", stop_on_failure: false, after_wave: look }});
+        }} catch (e) {{ stopped = e; }}
+        let wrong = ();
+        try {{ workload::restart_in_waves([], #{{ after_wave: 1 }}); }} catch (e) {{ wrong = e; }}
+        #{{ stopped: stopped, seen: seen, wrong: wrong }}"#
+    );
+    let told = on_cluster(&shop.runtime, &shop.cluster, &[], &code, LIMIT);
+    let told = told.unwrap_or_else(|e| panic!("{}", e.render(false)));
+    let stopped = &told["stopped"];
+    assert_eq!(
+        (&stopped["kind"], &stopped["message"]),
+        (&json!("refused"), &json!("no further"))
+    );
+    assert_eq!(
+        stopped["evidence"],
+        json!([
+            "seen",
+            "restarted: deployment.apps/shop/last, deployment.apps/shop/web",
+            "not begun: statefulset.apps/shop/db"
+        ])
+    );
+    assert_eq!(
+        told["seen"],
+        json!([
+            {"wave": 1, "workloads": ["deployment.apps/shop/last"], "left": 2},
+            {"wave": 2, "workloads": ["deployment.apps/shop/web"], "left": 1},
+        ])
+    );
+    assert!(shop.pods("db") == db, "it was not begun");
+    assert!(shop.pods("last") != last && shop.pods("web") != web);
+    let message = told["wrong"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("option `after_wave`") && message.contains("is a closure, not i64"),
+        "{message}"
+    );
+}

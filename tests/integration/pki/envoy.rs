@@ -14,6 +14,7 @@
 
 mod compare;
 mod config;
+mod counters;
 mod pairs;
 mod rig;
 
@@ -41,7 +42,9 @@ fn two_envoys_say_the_same_but_for_what_is_listed() {
     assert!(count >= 600, "only {count} pairs");
     let (control, as_if) = pairs::control(now);
     pairs.push(control);
-    let mut verdicts = rig::verdicts(&envoy, &pairs);
+    let said = rig::verdicts(&envoy, &pairs);
+    counters::check(&said);
+    let mut verdicts = said.verdicts;
 
     // Judged as if it trusted its peer, the party that does not has to come out as a difference.
     let (control, seen) = (pairs.pop().unwrap(), verdicts.pop().unwrap());

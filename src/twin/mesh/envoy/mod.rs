@@ -9,6 +9,7 @@
 
 mod listeners;
 mod sections;
+pub(super) mod stats;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::pki::Cert;
+use stats::TlsCounters;
 
 /// The last configuration that istiod pushed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -65,6 +67,7 @@ pub(super) struct Envoy<'a> {
     pub(super) pushed: Option<(&'a Pushed, Timestamp)>,
     /// When the pod's Envoy started.
     pub(super) started: Timestamp,
+    pub(super) counters: &'a TlsCounters,
 }
 
 /// Status and body of an answer.
@@ -81,12 +84,13 @@ impl Envoy<'_> {
         match path {
             "/config_dump" => self.config_dump(query.unwrap_or_default()),
             "/certs" => Answer::json(&self.certs()),
+            "/stats" => stats::answer(self, query.unwrap_or_default()),
             "/ready" if self.pushed.is_some() => Answer::text(200, "LIVE\n"),
             "/ready" => Answer::text(503, "PRE_INITIALIZING\n"),
             "/" => Answer::text(200, "envoy admin\n"),
             _ => Answer::text(
                 404,
-                "invalid path. admin commands are:\n  /certs: print certs on machine\n  /config_dump: dump current Envoy configs (experimental)\n  /ready: print server state, return 200 if LIVE, otherwise return 503\n",
+                "invalid path. admin commands are:\n  /certs: print certs on machine\n  /config_dump: dump current Envoy configs (experimental)\n  /ready: print server state, return 200 if LIVE, otherwise return 503\n  /stats: print server stats\n",
             ),
         }
     }

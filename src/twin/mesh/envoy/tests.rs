@@ -1,4 +1,5 @@
 use super::*;
+use crate::pki::{HandshakeFailure, Refusal, Side};
 
 const ROOT: &str = include_str!("../../../pki/meshca-root.pem");
 
@@ -40,6 +41,7 @@ fn answer(gateway: bool, with_secrets: bool, query: Option<&str>) -> Value {
         roots: with_secrets.then_some(&held),
         pushed: Some((&pushed, held.updated)),
         started: held.updated,
+        counters: &TlsCounters::default(),
     };
     let answer = envoy.answer("/config_dump", query);
     assert_eq!(answer.status, 200);
@@ -160,6 +162,7 @@ fn certs_shows_one_root_however_many_there_are() {
         roots: Some(&held),
         pushed: None,
         started: held.updated,
+        counters: &TlsCounters::default(),
     };
     let body: Value = serde_json::from_str(&envoy.answer("/certs", None).body).unwrap();
     assert_eq!(
@@ -175,4 +178,62 @@ fn certs_shows_one_root_however_many_there_are() {
     );
     assert_eq!(envoy.answer("/ready", None).status, 503);
     assert_eq!(envoy.answer("/nowhere", None).status, 404);
+}
+
+/// What `/stats` shows of a client that was refused and refused, with this proxy configuration and these annotations.
+fn stats(config: &Value, annotations: &Value, query: &str) -> Answer {
+    let pod =
+        json!({"metadata": {"name": "web-1", "namespace": "shop", "annotations": annotations}});
+    let (held, pushed) = (held(), pushed());
+    let counters = TlsCounters::default();
+    let failure = |side| HandshakeFailure {
+        side,
+        cause: Refusal::UnknownIssuer,
+        detail: String::new(),
+    };
+    let scope = stats::outbound(&("pay".to_owned(), "api".to_owned()), 8080);
+    let other = TlsCounters::default();
+    stats::count(&failure(Side::Client), &counters, &scope, &other);
+    stats::count(&failure(Side::Server), &other, &scope, &counters);
+    stats::count(&failure(Side::Client), &other, &scope, &counters);
+    let envoy = Envoy {
+        pod: &pod,
+        gateway: false,
+        proxy_config: config.as_object().unwrap(),
+        chain: Some(&held),
+        roots: Some(&held),
+        pushed: Some((&pushed, held.updated)),
+        started: held.updated,
+        counters: &counters,
+    };
+    envoy.answer("/stats", Some(query))
+}
+
+#[test]
+fn counters_of_tls_are_kept_only_where_the_bootstrap_includes_them_and_then_zeros_are_shown() {
+    let none = json!({});
+    let shown = |config: &Value, notes: &Value, query: &str| stats(config, notes, query).body;
+    assert_eq!(shown(&none, &none, ""), "");
+    let of = |regex: &str| json!({"proxyStatsMatcher": {"inclusionRegexps": [regex]}});
+    assert_eq!(
+        shown(
+            &of(r"listener\..*\.ssl\.(fail_verify_(error|san)|connection_error)"),
+            &none,
+            ""
+        ),
+        "listener.0.0.0.0_15006.ssl.connection_error: 1\nlistener.0.0.0.0_15006.ssl.fail_verify_error: 1\nlistener.0.0.0.0_15006.ssl.fail_verify_san: 0\n"
+    );
+    // A regular expression has to match all of a name, the query's filter any part of it.
+    assert_eq!(shown(&of("fail_verify_error"), &none, ""), "");
+    assert_eq!(
+        shown(&of(".*"), &none, "filter=outbound%5C%7C.*_error&usedonly"),
+        "cluster.outbound|8080||api.pay.svc.cluster.local.ssl.fail_verify_error: 1\n"
+    );
+    let suffix = json!({"sidecar.istio.io/statsInclusionSuffixes": "fail_verify_san,x"});
+    assert_eq!(
+        shown(&none, &suffix, "format=json"),
+        "{\n \"stats\": [\n  {\n   \"name\": \"cluster.outbound|8080||api.pay.svc.cluster.local.ssl.fail_verify_san\",\n   \"value\": 0\n  },\n  {\n   \"name\": \"listener.0.0.0.0_15006.ssl.fail_verify_san\",\n   \"value\": 0\n  }\n ]\n}\n"
+    );
+    assert_eq!(stats(&none, &none, "filter=%28").status, 400);
+    assert_eq!(stats(&none, &none, "type=All").status, 501);
 }

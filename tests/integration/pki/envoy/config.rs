@@ -64,11 +64,19 @@ pub(super) fn write(
         &json!({
             "node": {"id": me, "cluster": "judge"},
             "admin": {"address": pipe(&home.join("admin.sock"))},
-            "stats_config": {"stats_matcher": {"reject_all": true}},
+            "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": included()}}},
             "static_resources": {"listeners": [front(&home)], "secrets": secrets},
             "dynamic_resources": {"lds_config": files(&lds), "cds_config": files(&cds)},
         }),
     )
+}
+
+/// The counters that the stock script has new revisions keep: as it writes them for Istio, which puts them there.
+fn included() -> Vec<Value> {
+    let overlay = include_str!("../../../../stdlib/mesh/tripwire.rhai").lines();
+    let quoted = overlay.filter_map(|line| line.trim().strip_prefix("- '")?.strip_suffix('\''));
+    let patterns = quoted.map(|regex| json!({"safe_regex": {"regex": regex}}));
+    patterns.collect()
 }
 
 fn secrets_of(name: &str, party: &Party) -> [Value; 2] {
@@ -151,6 +159,7 @@ fn listener(home: &Path, socket: &Path, name: &str, accepts: &SanRules) -> Value
     let answer = json!({"direct_response": {"status": 200, "body": {"inline_string": name}}});
     json!({
         "name": name,
+        "stat_prefix": "0.0.0.0_15006",
         "address": pipe(socket),
         "access_log": [log],
         "filter_chains": [{
@@ -167,6 +176,7 @@ fn cluster(socket: &Path, name: &str, accepts: &SanRules) -> Value {
         json!({"common_tls_context": common_tls(name, accepts, false), "max_session_keys": 0});
     json!({
         "name": name,
+        "alt_stat_name": super::counters::stat_name(name),
         "type": "STATIC",
         "connect_timeout": "5s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [

@@ -48,6 +48,13 @@ pub(super) struct Verdicts {
     pub(super) back: Verdict,
 }
 
+/// What both Envoys say: of each pair, and in their counters.
+pub(super) struct Said {
+    pub(super) verdicts: Vec<Verdicts>,
+    /// Answers to the request for TLS counters: of the one with the first parties, and of the other.
+    pub(super) counters: [Value; 2],
+}
+
 /// The program, if it is here; a visible line if not.
 #[track_caller]
 pub(super) fn envoy() -> Option<PathBuf> {
@@ -82,7 +89,7 @@ pub(super) fn name(number: usize) -> String {
 }
 
 /// Lets two Envoys try every pair in both directions.
-pub(super) fn verdicts(envoy: &Path, pairs: &[Pair]) -> Vec<Verdicts> {
+pub(super) fn verdicts(envoy: &Path, pairs: &[Pair]) -> Said {
     let dir = tempfile::tempdir().unwrap();
     let a = config::write(dir.path(), "a", "b", pairs, |pair| &pair.a);
     let b = config::write(dir.path(), "b", "a", pairs, |pair| &pair.b);
@@ -97,13 +104,17 @@ pub(super) fn verdicts(envoy: &Path, pairs: &[Pair]) -> Vec<Verdicts> {
         answers.collect::<Vec<_>>()
     };
     let (forth, back) = (answers(&a), answers(&b));
+    let counters = [&a, &b].map(Envoy::counters);
     // What they log is complete after their end.
     let (a, b) = (a.end(), b.end());
     let judged = |number: usize| Verdicts {
         forth: verdict(number, &forth[number], &a, &b),
         back: verdict(number, &back[number], &b, &a),
     };
-    (0..pairs.len()).map(judged).collect()
+    Said {
+        verdicts: (0..pairs.len()).map(judged).collect(),
+        counters,
+    }
 }
 
 /// What both sides said of one exchange, as one verdict. The side that decided has an error of its own;
@@ -202,6 +213,12 @@ impl Envoy {
             assert!(!late && ended.is_none(), "{ended:?}: {}", self.said());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn counters(&self) -> Value {
+        let path = format!("GET {}", rootshift::mesh::names::TLS_STATS);
+        let answer = Connection::new(&self.home.join("admin.sock")).send(&path, "");
+        serde_json::from_str(&answer.body).unwrap()
     }
 
     fn end(mut self) -> Logs {

@@ -1,0 +1,170 @@
+//! The tripwire: certificates that the proxies themselves refuse stop a move where the gates were waived.
+
+use serde_json::Value;
+
+use crate::support::{Ran, rootshift};
+
+/// All roots right, and the new trust domain known to nobody: phase 2 breaks trust, and only its gate stands before it.
+const MESH: &str = "
+title: a small mesh without aliases
+speed: 100
+fleet_id: twin-project
+aliases: false
+namespaces:
+  shop:
+    injection: enabled
+    workloads: [{name: web, kind: Deployment, replicas: 2}, {name: cart, kind: StatefulSet}]
+  pay:
+    injection: enabled
+    workloads: [{name: api, kind: Deployment}, {name: ledger, kind: StatefulSet}]
+gateways:
+  - {name: istio-ingressgateway}
+params: {through: sign, fleet_id: twin-project, ready_delay: 0, probe: never}
+";
+const SECOND: &str = "asm-1233-2-meshca-ca-migration";
+
+fn waived(flags: &str) -> Ran {
+    rootshift(&format!(
+        "run citadel-to-meshca --twin=mesh.yaml -o jsonl --waive RS101=test {flags}"
+    ))
+    .file("mesh.yaml", MESH)
+    .run()
+}
+
+/// Notes of phase 2 and what is within, as they were told; and the workloads that it restarted.
+fn phase_2(ran: &Ran) -> (Vec<String>, Vec<String>) {
+    let events = ran.events();
+    let begun = |e: &Value| {
+        e["event"] == "step_started"
+            && e["name"]
+                .as_str()
+                .is_some_and(|name| name.starts_with("phase 2"))
+    };
+    let after = || events.iter().skip_while(|e| !begun(e));
+    let notes = after().filter(|e| e["event"] == "note");
+    let restarts = after()
+        .filter(|e| e["event"] == "mutation" && e["why"] == "restart" && e["outcome"] == "changed");
+    let name = |e: &Value| {
+        let text = |key: &str| e[key].as_str().unwrap().to_owned();
+        format!("{}/{}", text("namespace"), text("name"))
+    };
+    (
+        notes
+            .map(|e| e["text"].as_str().unwrap().to_owned())
+            .collect(),
+        restarts.map(name).collect(),
+    )
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    let all = value.as_array().unwrap().iter();
+    all.map(|line| line.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_move_that_breaks_trust_stops_after_its_first_workload() {
+    let ran = waived("").code(3);
+    let finished = ran.finished();
+    assert_eq!(finished["outcome"], "refused");
+    let (notes, restarted) = phase_2(&ran);
+    assert_eq!(restarted, ["pay/api"], "the rest stays");
+    assert!(
+        finished["handshakes"]["failed"].as_u64() > Some(0),
+        "it is an outage"
+    );
+    assert!(
+        !notes.iter().any(|note| note.starts_with("not watched")),
+        "{notes:?}"
+    );
+
+    let failure = &finished["failure"];
+    let message = failure["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("deployment.apps/pay/api restarted: proxies refuse certificates ("),
+        "{failure}"
+    );
+    assert!(
+        failure["hint"]
+            .as_str()
+            .unwrap()
+            .starts_with("take it back: rootshift undo --to distribute --set namespaces=pay;"),
+        "{failure}"
+    );
+    let evidence = strings(&failure["evidence"]);
+    let both = |pod: &str, what: &str| {
+        assert!(
+            evidence
+                .iter()
+                .any(|line| line.starts_with(pod) && line.contains(what)),
+            "{pod} {what}: {evidence:?}"
+        );
+    };
+    // As the client it names the server, as the server it cannot name the client.
+    both("web-", "the server api.pay.svc.cluster.local:");
+    both(
+        "web-",
+        "of a client: it bears no name that is accepted here",
+    );
+    both("ledger-0.pay ", "the server api.pay.svc.cluster.local:");
+    both("restarted: deployment.apps/pay/api", "");
+    both("not begun: statefulset.apps/pay/ledger", "");
+}
+
+/// The control: what the tripwire stops goes on without it.
+#[test]
+fn without_the_tripwire_the_rest_is_restarted_too_and_a_warning_stops_nothing() {
+    for (flags, warned) in [("--set tripwire=off", false), ("--set tripwire=warn", true)] {
+        let ran = waived(flags).code(3);
+        assert_eq!(ran.finished()["outcome"], "failed", "{flags}");
+        let (notes, restarted) = phase_2(&ran);
+        assert_eq!(
+            restarted,
+            ["pay/api", "pay/ledger", "shop/web", "shop/cart"],
+            "{flags}"
+        );
+        let said = notes
+            .iter()
+            .any(|note| note.contains("proxies refuse certificates"));
+        assert_eq!(said, warned, "{flags}: {notes:?}");
+    }
+}
+
+/// Revisions that nobody told to count are silent: that is said, and is not taken for none.
+#[test]
+fn proxies_that_do_not_count_are_named_as_not_watched() {
+    let ran = waived("--set through=distribute").code(0);
+    let events = ran.events();
+    let mut notes = events
+        .iter()
+        .filter(|e| e["event"] == "note" && e["level"] == "warn");
+    let said = notes.find_map(|e| e["text"].as_str().filter(|t| t.starts_with("not watched")));
+    let said = said.unwrap_or_else(|| panic!("nothing said in {}", ran.stdout));
+    assert!(
+        said.starts_with(
+            "not watched: 6 of 6 proxies do not tell whether they refuse certificates ("
+        ) && said.contains("its Envoy keeps no count of certificates of servers and clients"),
+        "{said}"
+    );
+}
+
+/// The counters are the injected proxy's own: a pod whose annotation chooses others is silent.
+#[test]
+fn a_pod_that_chooses_its_own_counters_is_silent() {
+    let mesh = MESH.replace(
+        "{name: ledger, kind: StatefulSet}",
+        "{name: ledger, kind: StatefulSet, annotations: {sidecar.istio.io/statsInclusionRegexps: 'http.*'}}",
+    );
+    let ran = rootshift(&format!(
+        "run citadel-to-meshca --twin=mesh.yaml -o jsonl --waive RS101=test --set revision_2={SECOND}"
+    ))
+    .file("mesh.yaml", &mesh)
+    .run()
+    .code(3);
+    let (notes, restarted) = phase_2(&ran);
+    let said = notes.iter().find(|note| note.starts_with("not watched"));
+    assert!(
+        said.is_some_and(|note| note.starts_with("not watched: 1 of 6 proxies")),
+        "{notes:?}"
+    );
+    assert_eq!(restarted, ["pay/api"], "the others still tell");
+}
