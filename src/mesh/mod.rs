@@ -20,6 +20,7 @@ pub mod exceptions;
 pub mod forecast;
 pub mod gate;
 pub mod gate_text;
+pub mod identity;
 pub mod injection;
 pub mod inventory;
 pub mod matchers;

@@ -20,6 +20,7 @@ mod contract;
 mod convergence;
 mod effects;
 mod fuzz;
+mod identity;
 mod interrupt;
 mod kdiff;
 mod kubectl;

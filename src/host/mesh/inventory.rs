@@ -127,7 +127,8 @@ fn take(mesh: &Mesh, options: &Options) -> Reply<Map> {
         .filter(|_| options.proxies)
         .map(|p| proxy(p, &view, &owners).into())
         .collect();
-    let found = exceptions::of(&view, &matrix);
+    let ahead = mesh.wait(crate::mesh::identity::ahead(&mesh.cluster, &view))?;
+    let found = exceptions::of(&view, &matrix, &ahead);
     let revisions: Array = view
         .revisions
         .iter()

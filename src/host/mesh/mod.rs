@@ -5,6 +5,7 @@
 //! with its evidence when they do not.
 
 mod back;
+mod identity;
 mod inventory;
 mod keep;
 mod secrets;
@@ -92,6 +93,7 @@ pub(super) fn register(engine: &mut rhai::Engine) {
     engine.register_type_with_name::<Mesh>("Mesh");
     let mut module = rhai::exported_module!(words);
     back::add_to(&mut module);
+    identity::add_to(&mut module);
     inventory::add_to(&mut module);
     secrets::add_to(&mut module);
     why::add_to(&mut module);

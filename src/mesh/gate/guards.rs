@@ -52,7 +52,7 @@ pub async fn review(
         Effect::Injectors {
             configuration,
             after,
-        } => settings::injectors(cluster, view, configuration, after.as_ref()).await?,
+        } => settings::injectors(cluster, others, view, configuration, after.as_ref()).await?,
         Effect::IstiodRemoval { revision, what } => istiod_removal(&view, revision, what),
         Effect::IstiodRestart { revision, after } => {
             let mut findings = istiod_restart(cluster, &view, revision, after.as_ref()).await?;
@@ -73,13 +73,15 @@ pub async fn review(
         Effect::NamespaceLabels { namespace, after } => {
             let templates = templates::all(cluster, Some(namespace)).await?;
             let moved = forecast::namespace(&view.survey, &templates, namespace, after);
-            made::judge(&view, &moved, false)
+            let mut findings = made::judge(&view, &moved, false);
+            findings.extend(made::identity(cluster, others, &view, &view.survey, &moved).await?);
+            findings
         }
         Effect::Pods {
             workload,
             pod,
             made,
-        } => made::pods(cluster, &view, workload, pod, *made).await?,
+        } => made::pods(cluster, others, &view, workload, pod, *made).await?,
     })
 }
 

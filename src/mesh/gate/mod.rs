@@ -46,6 +46,8 @@ gates! {
     JUDGED = "RS103", "every proxy of the mesh can be judged";
     /// Everything that belongs to the mesh is looked at.
     SEEN = "RS104", "every cluster and workload of the mesh is looked at";
+    /// What people wrote about identities holds under another trust domain.
+    IDENTITY = "RS105", "policies and rules match peers that get another trust domain";
     /// The CA secrets have no users.
     CA_SECRET = "RS201", "no certificate in use or to come depends on the CA secret";
     /// istiod would not make a root of its own.
