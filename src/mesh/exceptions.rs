@@ -183,6 +183,12 @@ const KINDS: &[(&str, Severity, &str, &str)] = &[
         "do what each line ends with before phase 2, which is refused until then; rootshift explain RS105",
     ),
     (
+        "root-users",
+        Severity::Warning,
+        "the old root has other users than proxies",
+        "do what each line ends with before phase 3, which is refused until then; rootshift explain RS205",
+    ),
+    (
         "ca-expires",
         Severity::Warning,
         "CA certificates in use expire within 30 days, or have",
@@ -218,8 +224,14 @@ impl Found {
     }
 }
 
-/// Every exception of a mesh, the worst kind first. `ahead`: what moving on would change, by [`identity::ahead`].
-pub fn of(view: &View, matrix: &Matrix, ahead: &[(Change, identity::Found)]) -> Vec<Exception> {
+/// Every exception of a mesh, the worst kind first. `ahead`: what moving on would change, by [`identity::ahead`];
+/// `users`: lines of who else uses the old root, where that is retired next.
+pub fn of(
+    view: &View,
+    matrix: &Matrix,
+    ahead: &[(Change, identity::Found)],
+    users: &[String],
+) -> Vec<Exception> {
     let mut found = Found::default();
     if view.survey.proxies.is_empty() {
         found.add("no-proxies", "a check of nothing proves nothing");
@@ -243,6 +255,9 @@ pub fn of(view: &View, matrix: &Matrix, ahead: &[(Change, identity::Found)]) -> 
     revisions(view, &mut found);
     roots(view, &mut found);
     identities(view, ahead, &mut found);
+    for line in users {
+        found.add("root-users", line.clone());
+    }
     KINDS
         .iter()
         .filter_map(|&(kind, severity, title, next)| {

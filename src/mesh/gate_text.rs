@@ -88,6 +88,13 @@ pub const ALL: &[GateText] = &[
         waiver: "The named proxies work until their certificates end, and no longer.",
     },
     GateText {
+        code: "RS205",
+        looks_at: "Before the CA secrets are deleted: applications that mount ConfigMap istio-ca-root-cert or the certificates that their proxy writes (OUTPUT_CERTS); webhooks, APIServices and conversions of kinds whose caBundle is of the old CA, but for istiod's own; ConfigMaps and Secrets that hold the old root; and roots of other meshes in the mesh configuration.",
+        why: "Proxies get the new root from istiod; nobody else does. An application that verifies by the old root, or shows a certificate of the new CA to somebody who has the old root only, fails when the old CA goes, and a webhook that the API server cannot verify any more blocks what it guards.",
+        what_to_do: "Each line ends with what to do. What has been seen to is said with --waive RS205:NAMESPACE/NAME=REASON, which is recorded. If Secrets or another kind may not be listed, allow `list` on it. Who keeps the root outside of the cluster cannot be found here: ask.",
+        waiver: "The named users are left with a root that nothing is signed by any more.",
+    },
+    GateText {
         code: "RS301",
         looks_at: "Between the phases: that the bundle of every proxy holds a usable root of each CA that is asked for, compared by fingerprint; of a CA with several keys, of each of them.",
         why: "One proxy that lacks the new root refuses every workload that has moved to the new CA. Text tools print all green in that state.",

@@ -31,6 +31,7 @@ pub mod read;
 pub mod record;
 mod rehearsal;
 pub mod revision;
+pub mod root_users;
 pub mod survey;
 pub mod templates;
 pub mod verdict;

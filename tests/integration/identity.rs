@@ -346,7 +346,7 @@ fn without_an_alias_principals_of_every_form_are_named_with_the_alias_that_keeps
 
 #[test]
 fn kinds_that_may_not_be_listed_are_unknown_and_refuse() {
-    let faults = "faults:\n  api: [{verb: list, resource: authorizationpolicies, times: 100000, effect: {status: {code: 403, message: \
+    let faults = "faults:\n  api: [{verb: list, resource: authorizationpolicies.security.istio.io, times: 100000, effect: {status: {code: 403, message: \
         'authorizationpolicies.security.istio.io is forbidden: User \"jane\" cannot list resource \"authorizationpolicies\" in API group \"security.istio.io\" at the cluster scope'}}}]\n";
     let ran = on(faults, &[]).run().code(3);
     let lines = found(&ran, "refused");

@@ -33,6 +33,7 @@ mod pki;
 mod readme;
 mod real_dumps;
 mod repl;
+mod root_users;
 mod stdlib;
 mod support;
 mod twin;

@@ -15,6 +15,7 @@ use crate::mesh::injection::{Injector, Labels};
 use crate::mesh::inventory::{self, Owner};
 use crate::mesh::matrix::{Matrix, Talk};
 use crate::mesh::pods::Workload;
+use crate::mesh::root_users;
 use crate::mesh::survey::Proxy;
 
 /// Adds the words to the module `mesh`.
@@ -128,7 +129,12 @@ fn take(mesh: &Mesh, options: &Options) -> Reply<Map> {
         .map(|p| proxy(p, &view, &owners).into())
         .collect();
     let ahead = mesh.wait(crate::mesh::identity::ahead(&mesh.cluster, &view))?;
-    let found = exceptions::of(&view, &matrix, &ahead);
+    let users = if root_users::are_next(&view) {
+        mesh.wait(root_users::find(&mesh.cluster, &view))?.lines()
+    } else {
+        Vec::new()
+    };
+    let found = exceptions::of(&view, &matrix, &ahead, &users);
     let revisions: Array = view
         .revisions
         .iter()

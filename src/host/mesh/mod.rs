@@ -8,6 +8,7 @@ mod back;
 mod identity;
 mod inventory;
 mod keep;
+mod root_users;
 mod secrets;
 mod shape;
 mod why;
@@ -95,6 +96,7 @@ pub(super) fn register(engine: &mut rhai::Engine) {
     back::add_to(&mut module);
     identity::add_to(&mut module);
     inventory::add_to(&mut module);
+    root_users::add_to(&mut module);
     secrets::add_to(&mut module);
     why::add_to(&mut module);
     engine.register_static_module("mesh", module.into());

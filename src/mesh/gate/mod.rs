@@ -56,6 +56,8 @@ gates! {
     ISTIOD_RESTART = "RS203", "a restarted istiod signs with the root that proxies trust";
     /// A revision has no users.
     ISTIOD_REMOVAL = "RS204", "no proxy and no namespace uses the revision";
+    /// Nothing on the cluster depends on the old root but proxies.
+    ROOT_USERS = "RS205", "nothing but proxies uses the old root";
     /// Every proxy trusts the given CAs.
     TRUSTS = "RS301", "every proxy trusts the roots";
     /// Every workload certificate is signed by the given CA.
