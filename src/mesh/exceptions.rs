@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::gate::View;
+use super::identity::{self, Change};
 use super::injection::{Injector, Labels};
 use super::matrix::{Failing, Matrix, Side, Talk};
 use super::pods::Workload;
@@ -104,6 +105,12 @@ const KINDS: &[(&str, Severity, &str, &str)] = &[
         "a CA was made anew under its old name: see the CA secrets, then restart these",
     ),
     (
+        "identity",
+        Severity::Unsafe,
+        "policies and rules do not match peers that have the new trust domain",
+        "each line ends with what mends it; rootshift explain RS105",
+    ),
+    (
         "both-labels",
         Severity::Unsafe,
         "namespaces have both injection labels",
@@ -152,6 +159,12 @@ const KINDS: &[(&str, Severity, &str, &str)] = &[
         "ask for one of them: rootshift why CLIENT SERVER",
     ),
     (
+        "identity-unknown",
+        Severity::Unknown,
+        "which policies and rules name peers by their trust domain is not known",
+        "allow `list` on these kinds; rootshift explain RS105",
+    ),
+    (
         "unnamed-signer",
         Severity::Unknown,
         "certificates are signed by a CA without a name",
@@ -162,6 +175,18 @@ const KINDS: &[(&str, Severity, &str, &str)] = &[
         Severity::Warning,
         "certificates should have been renewed by now",
         "look at the agent's log (container istio-proxy) before they expire",
+    ),
+    (
+        "identity-ahead",
+        Severity::Warning,
+        "policies and rules will not match peers when they get the new trust domain",
+        "do what each line ends with before phase 2, which is refused until then; rootshift explain RS105",
+    ),
+    (
+        "root-users",
+        Severity::Warning,
+        "the old root has other users than proxies",
+        "do what each line ends with before phase 3, which is refused until then; rootshift explain RS205",
     ),
     (
         "ca-expires",
@@ -199,8 +224,14 @@ impl Found {
     }
 }
 
-/// Every exception of a mesh, the worst kind first.
-pub fn of(view: &View, matrix: &Matrix) -> Vec<Exception> {
+/// Every exception of a mesh, the worst kind first. `ahead`: what moving on would change, by [`identity::ahead`];
+/// `users`: lines of who else uses the old root, where that is retired next.
+pub fn of(
+    view: &View,
+    matrix: &Matrix,
+    ahead: &[(Change, identity::Found)],
+    users: &[String],
+) -> Vec<Exception> {
     let mut found = Found::default();
     if view.survey.proxies.is_empty() {
         found.add("no-proxies", "a check of nothing proves nothing");
@@ -223,6 +254,10 @@ pub fn of(view: &View, matrix: &Matrix) -> Vec<Exception> {
     namespaces(view, &mut found);
     revisions(view, &mut found);
     roots(view, &mut found);
+    identities(view, ahead, &mut found);
+    for line in users {
+        found.add("root-users", line.clone());
+    }
     KINDS
         .iter()
         .filter_map(|&(kind, severity, title, next)| {
@@ -360,6 +395,20 @@ impl Roots {
         let ((signers, _), (_, lacking)) = (self.0.get(judged)?, self.0.get(judge)?);
         let ca = signers.intersection(lacking).next()?;
         Some(format!("it does not trust {ca}, which signs for {judged}"))
+    }
+}
+
+fn identities(view: &View, ahead: &[(Change, identity::Found)], found: &mut Found) {
+    let now = identity::domains_in_use(view);
+    for (change, impacts) in ahead {
+        let begun = now.contains(&change.to);
+        let kind = if begun { "identity" } else { "identity-ahead" };
+        for impact in &impacts.impacts {
+            found.add(kind, impact.to_string());
+        }
+        for line in &impacts.unknown {
+            found.add("identity-unknown", line.clone());
+        }
     }
 }
 

@@ -80,7 +80,7 @@ fn found(
     let verdict = Verdict::of(&reading, &cas, now());
     let view = view(vec![Proxy { reading, verdict }], cas);
     let matrix = Matrix::now(&view.survey, &view.cas, now());
-    let kinds = of(&view, &matrix).into_iter().map(|e| e.kind);
+    let kinds = of(&view, &matrix, &[], &[]).into_iter().map(|e| e.kind);
     // There is no control plane here.
     kinds.filter(|kind| *kind != "istiod-not-ready").collect()
 }
@@ -175,14 +175,19 @@ fn a_pair_that_is_not_known_is_named_unless_a_proxy_of_it_is() {
         failing,
         pairs: 1,
     };
-    let unknown = of(&view, &matrix(vec![pair(Talk::Unknown("opaque".into()))]));
+    let unknown = of(
+        &view,
+        &matrix(vec![pair(Talk::Unknown("opaque".into()))]),
+        &[],
+        &[],
+    );
     let unknown = unknown.iter().find(|e| e.kind == "pair-unknown").unwrap();
     assert_eq!(unknown.severity, Severity::Unknown);
     assert_eq!(
         unknown.next,
         "ask for one of them: rootshift why shop/web pay/api"
     );
-    let none = of(&view, &matrix(Vec::new()));
+    let none = of(&view, &matrix(Vec::new()), &[], &[]);
     assert_eq!(
         none.iter().map(|e| e.kind).collect::<Vec<_>>(),
         ["no-proxies"]
@@ -206,7 +211,7 @@ fn one_pair_of_each_cause_comes_first() {
         failing: vec![no("a/a", "x"), no("b/b", "x"), no("c/c", "y")],
         pairs: 3,
     };
-    let found = of(&view, &matrix);
+    let found = of(&view, &matrix, &[], &[]);
     let items = &found.iter().find(|e| e.kind == "no-trust").unwrap().items;
     let clients: Vec<&str> = items.iter().map(|i| &i[..3]).collect();
     assert_eq!(clients, ["a/a", "c/c", "b/b"]);

@@ -53,6 +53,13 @@ pub const ALL: &[GateText] = &[
         waiver: "What was not looked at may refuse, or be refused, from this step on.",
     },
     GateText {
+        code: "RS105",
+        looks_at: "Before pods are moved to a revision that gives them another trust domain: AuthorizationPolicies (principals, trust domains, conditions on source.principal and on headers), subjectAltNames of DestinationRules, ServiceEntries and Gateways, and every text in EnvoyFilters, VirtualServices and WasmPlugins; as the istiod of each revision reads them. Servers outside of the mesh are left out.",
+        why: "Mesh CA gives every workload another name. istiod reads a principal of five parts (DOMAIN/ns/NS/sa/SA) for every trust domain and alias, but `cluster.local/ns/shop/*` literally, the names in a ServiceEntry for aliases only, and those in a DestinationRule not at all. A policy that allows then refuses; one that denies lets pass, without an error anywhere.",
+        what_to_do: "Each line ends with what keeps it: an alias (meshConfig.trustDomainAliases), or the command that adds the same value for the new trust domain beside the old one; filters are mended by hand. Remove the old values after the migration. If a kind may not be listed, allow `list` on it.",
+        waiver: "The named policies and rules do not match whoever has moved: requests fail, or are let in. --waive RS105:NAMESPACE/NAME=REASON is for one that nobody needs.",
+    },
+    GateText {
         code: "RS201",
         looks_at: "Before a CA secret (cacerts, istio-ca-secret) is written or deleted: who holds a certificate of istiod's own CA, which namespaces would get one, and what istiod would load next.",
         why: "istiod finds its CA in these secrets when it starts. Without them, or with another key in them, it signs with a root that no proxy trusts, and every new certificate is refused.",
@@ -79,6 +86,13 @@ pub const ALL: &[GateText] = &[
         why: "Proxies of a revision without istiod get no certificate when theirs ends, after at most a day, and no configuration. Namespaces that still ask for it get pods without a proxy, or none at all.",
         what_to_do: "Move these workloads and namespaces to another revision first; bare pods and Jobs have to be made anew by hand. `rootshift run inventory` says how each is moved.",
         waiver: "The named proxies work until their certificates end, and no longer.",
+    },
+    GateText {
+        code: "RS205",
+        looks_at: "Before the CA secrets are deleted: applications that mount ConfigMap istio-ca-root-cert or the certificates that their proxy writes (OUTPUT_CERTS); webhooks, APIServices and conversions of kinds whose caBundle is of the old CA, but for istiod's own; ConfigMaps and Secrets that hold the old root; and roots of other meshes in the mesh configuration.",
+        why: "Proxies get the new root from istiod; nobody else does. An application that verifies by the old root, or shows a certificate of the new CA to somebody who has the old root only, fails when the old CA goes, and a webhook that the API server cannot verify any more blocks what it guards.",
+        what_to_do: "Each line ends with what to do. What has been seen to is said with --waive RS205:NAMESPACE/NAME=REASON, which is recorded. If Secrets or another kind may not be listed, allow `list` on it. Who keeps the root outside of the cluster cannot be found here: ask.",
+        waiver: "The named users are left with a root that nothing is signed by any more.",
     },
     GateText {
         code: "RS301",

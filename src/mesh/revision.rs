@@ -66,6 +66,10 @@ pub struct Revision {
     pub aliases: Vec<String>,
     /// `meshConfig.caCertificates[].pem`.
     pub ca_certificates: Bundle,
+    /// What `meshConfig.caCertificates` holds for peers of other meshes, a line each.
+    pub federated: Vec<String>,
+    /// `OUTPUT_CERTS` for its proxies: the directory into which each writes its certificates.
+    pub output_certs: Option<String>,
     /// `ISTIO_MULTIROOT_MESH` on istiod.
     pub multi_root: bool,
     /// `PROXY_CONFIG_XDS_AGENT` for its proxies.
@@ -293,6 +297,8 @@ fn revision(
             .filter_map(text)
             .collect(),
         ca_certificates: Bundle::from_certs(pem),
+        federated: federated(&mesh),
+        output_certs: text(&metadata["OUTPUT_CERTS"]),
         multi_root: env("ISTIO_MULTIROOT_MESH").as_deref() == Some("true"),
         xds_agent: metadata["PROXY_CONFIG_XDS_AGENT"].as_str() == Some("true"),
         ca_server: env("ENABLE_CA_SERVER").as_deref() != Some("false"),
@@ -302,6 +308,43 @@ fn revision(
         own_ca: false,
         sources,
     })
+}
+
+/// Roots that are fetched from a SPIFFE bundle endpoint, or taken for trust domains that are not the mesh's own.
+fn federated(mesh: &Value) -> Vec<String> {
+    let texts = |value: &Value| -> Vec<String> {
+        let items = value.as_array().into_iter().flatten();
+        items
+            .filter_map(|v| v.as_str().map(str::to_owned))
+            .collect()
+    };
+    let mut own = texts(&mesh["trustDomainAliases"]);
+    own.push(
+        mesh["trustDomain"]
+            .as_str()
+            .unwrap_or("cluster.local")
+            .to_owned(),
+    );
+    let certificates = mesh["caCertificates"].as_array().into_iter().flatten();
+    certificates
+        .enumerate()
+        .filter_map(|(at, entry)| {
+            let entry_is = format!("meshConfig.caCertificates[{at}] is");
+            if let Some(url) = entry["spiffeBundleUrl"].as_str() {
+                return Some(format!(
+                    "{entry_is} fetched from `{url}`, another mesh's roots"
+                ));
+            }
+            let mut domains = texts(&entry["trustDomains"]);
+            domains.retain(|domain| !own.contains(domain));
+            (!domains.is_empty()).then(|| {
+                format!(
+                    "{entry_is} for peers of another mesh, `{}`",
+                    domains.join("`, `")
+                )
+            })
+        })
+        .collect()
 }
 
 fn istiod_env(deployment: &Value, key: &str) -> Option<String> {

@@ -15,6 +15,7 @@ use crate::mesh::injection::{Injector, Labels};
 use crate::mesh::inventory::{self, Owner};
 use crate::mesh::matrix::{Matrix, Talk};
 use crate::mesh::pods::Workload;
+use crate::mesh::root_users;
 use crate::mesh::survey::Proxy;
 
 /// Adds the words to the module `mesh`.
@@ -127,7 +128,13 @@ fn take(mesh: &Mesh, options: &Options) -> Reply<Map> {
         .filter(|_| options.proxies)
         .map(|p| proxy(p, &view, &owners).into())
         .collect();
-    let found = exceptions::of(&view, &matrix);
+    let ahead = mesh.wait(crate::mesh::identity::ahead(&mesh.cluster, &view))?;
+    let users = if root_users::are_next(&view) {
+        mesh.wait(root_users::find(&mesh.cluster, &view))?.lines()
+    } else {
+        Vec::new()
+    };
+    let found = exceptions::of(&view, &matrix, &ahead, &users);
     let revisions: Array = view
         .revisions
         .iter()

@@ -5,8 +5,10 @@
 //! with its evidence when they do not.
 
 mod back;
+mod identity;
 mod inventory;
 mod keep;
+mod root_users;
 mod secrets;
 mod shape;
 mod tls;
@@ -94,7 +96,9 @@ pub(super) fn register(engine: &mut rhai::Engine) {
     engine.register_type_with_name::<tls::TlsWatch>("TlsWatch");
     let mut module = rhai::exported_module!(words);
     back::add_to(&mut module);
+    identity::add_to(&mut module);
     inventory::add_to(&mut module);
+    root_users::add_to(&mut module);
     secrets::add_to(&mut module);
     tls::add_to(&mut module);
     why::add_to(&mut module);

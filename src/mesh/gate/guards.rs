@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    CA_SECRET, Finding, ISTIOD_REMOVAL, ISTIOD_RESTART, NEW_ROOT, View, judged, made, settings,
+    CA_SECRET, Finding, ISTIOD_REMOVAL, ISTIOD_RESTART, NEW_ROOT, ROOT_USERS, View, judged, made,
+    settings,
 };
 use crate::cluster::{Cluster, ClusterError, Selector};
 use crate::mesh::ca_secrets::{self, CaSecrets, Load, Unloadable};
@@ -17,7 +18,7 @@ use crate::mesh::matrix::signer_name;
 use crate::mesh::pods::{self, PodClass, Workload};
 use crate::mesh::revision::{CaEndpoint, Revision};
 use crate::mesh::survey::SurveyOptions;
-use crate::mesh::{MeshError, names, templates, verdict};
+use crate::mesh::{MeshError, names, root_users, templates, verdict};
 use crate::pki::{Bundle, NamedCa, Signer};
 
 /// Judges an effect on a cluster before it is caused. Empty: it may be caused. `others` are further clusters of the mesh.
@@ -52,7 +53,7 @@ pub async fn review(
         Effect::Injectors {
             configuration,
             after,
-        } => settings::injectors(cluster, view, configuration, after.as_ref()).await?,
+        } => settings::injectors(cluster, others, view, configuration, after.as_ref()).await?,
         Effect::IstiodRemoval { revision, what } => istiod_removal(&view, revision, what),
         Effect::IstiodRestart { revision, after } => {
             let mut findings = istiod_restart(cluster, &view, revision, after.as_ref()).await?;
@@ -73,13 +74,15 @@ pub async fn review(
         Effect::NamespaceLabels { namespace, after } => {
             let templates = templates::all(cluster, Some(namespace)).await?;
             let moved = forecast::namespace(&view.survey, &templates, namespace, after);
-            made::judge(&view, &moved, false)
+            let mut findings = made::judge(&view, &moved, false);
+            findings.extend(made::identity(cluster, others, &view, &view.survey, &moved).await?);
+            findings
         }
         Effect::Pods {
             workload,
             pod,
             made,
-        } => made::pods(cluster, &view, workload, pod, *made).await?,
+        } => made::pods(cluster, others, &view, workload, pod, *made).await?,
     })
 }
 
@@ -234,6 +237,14 @@ async fn ca_secret_removal(
             evidence,
             "accept it with --set new_root=accept, or install the revision with ENABLE_CA_SERVER=false \
              and a serving certificate of its own",
+        ));
+    }
+    let users = root_users::find(cluster, view).await?.lines();
+    if !users.is_empty() {
+        findings.push(Finding::new(
+            ROOT_USERS,
+            users,
+            "do what each line ends with, then run this again; `rootshift explain RS205` says more",
         ));
     }
     Ok(findings)

@@ -1,16 +1,18 @@
 //! Gates before pods are made: do they come up with a proxy, and can they talk?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Finding, HANDSHAKES, INJECTION, SEEN, View};
+use super::{Finding, HANDSHAKES, IDENTITY, INJECTION, SEEN, View};
 use crate::cluster::Cluster;
 use crate::mesh::forecast::{self, Moved};
+use crate::mesh::identity::{self, Change};
 use crate::mesh::injection::Injector;
 use crate::mesh::matrix::{self, Matrix, Member};
 use crate::mesh::pods::{ProxyKind, Workload};
+use crate::mesh::survey::Survey;
 use crate::mesh::{MeshError, rehearsal, templates};
 use crate::pki::Bundle;
 
@@ -19,6 +21,7 @@ use crate::pki::Bundle;
 /// `is_made`: `pod` is one that is, whose workload makes another by a template that is read here.
 pub(super) async fn pods(
     cluster: &Cluster,
+    others: &[Cluster],
     view: &View,
     workload: &Workload,
     pod: &Value,
@@ -54,6 +57,8 @@ pub(super) async fn pods(
             findings.push(no_proxy(vec![reason]));
         }
     }
+    let moved = std::slice::from_ref(&moved);
+    findings.extend(identity(cluster, others, view, &view.survey, moved).await?);
     Ok(findings)
 }
 
@@ -90,6 +95,90 @@ pub(super) fn judge(view: &View, moved: &[Moved], mends: bool) -> Vec<Finding> {
     let matrix = Matrix::next(&view.survey, made, &view.cas, Timestamp::now());
     findings.extend(handshakes(&matrix, |_| true));
     findings
+}
+
+/// Pods that come up under another trust domain: what names peers by the one that they leave.
+///
+/// `before` knows who injects them now.
+///
+/// # Errors
+/// When the objects that name peers cannot be listed; lack of rights is a finding.
+pub(super) async fn identity(
+    cluster: &Cluster,
+    others: &[Cluster],
+    view: &View,
+    before: &Survey,
+    moved: &[Moved],
+) -> Result<Option<Finding>, MeshError> {
+    let (mut heads, mut evidence) = (Vec::new(), Vec::new());
+    for change in changes(view, before, moved) {
+        let found = identity::find(cluster, others, view, &change)
+            .await?
+            .lines();
+        if !found.is_empty() {
+            heads.push(change.to_string());
+            evidence.extend(found);
+        }
+    }
+    let next =
+        "do what each line ends with, then run this again; `rootshift explain RS105` says more";
+    Ok((!evidence.is_empty())
+        .then(|| Finding::new(IDENTITY, evidence, next).headed(heads.join("; "))))
+}
+
+/// The changes of trust domain among pods that come up anew, by the new one.
+fn changes(view: &View, before: &Survey, moved: &[Moved]) -> Vec<Change> {
+    let mut changes: BTreeMap<String, Change> = BTreeMap::new();
+    for m in moved {
+        let Injector::Revision(name) = m.injector(&view.survey) else {
+            continue;
+        };
+        let Some(revision) = view.revision(&name) else {
+            continue;
+        };
+        let to = &revision.trust_domain;
+        let mut from = domains_now(view, before, m, to);
+        from.remove(to);
+        if !from.is_empty() {
+            let change = changes.entry(to.clone()).or_insert_with(|| Change {
+                from: BTreeSet::new(),
+                to: to.clone(),
+                revisions: BTreeSet::new(),
+            });
+            change.from.extend(from);
+            change.revisions.insert(name);
+        }
+    }
+    changes.into_values().collect()
+}
+
+/// The trust domains that a workload has: of its live proxies; where there are none, of the revision that would inject
+/// it as yet; and where that is the same, of everybody, if nobody has the new one.
+fn domains_now(view: &View, before: &Survey, moved: &Moved, next: &str) -> BTreeSet<String> {
+    let live = view.survey.proxies.iter();
+    let live = live.filter(|p| p.pod().workload == moved.workload);
+    let identities = live.filter_map(|p| p.verdict.identity.as_ref().ok());
+    let domains: BTreeSet<String> = identities.map(|id| id.trust_domain.clone()).collect();
+    if !domains.is_empty() {
+        return domains;
+    }
+    let labels = before.namespaces.get(&moved.workload.namespace);
+    let today = Moved {
+        namespace_labels: labels.cloned().unwrap_or_default(),
+        ..moved.clone()
+    };
+    if let Injector::Revision(name) = today.injector(before)
+        && let Some(revision) = view.revision(&name)
+        && revision.trust_domain != next
+    {
+        return [revision.trust_domain.clone()].into();
+    }
+    let all = identity::domains_in_use(view);
+    if all.contains(next) {
+        BTreeSet::new()
+    } else {
+        all
+    }
 }
 
 /// Whether a live proxy of the same workload has the same signer, identity, roots and names.

@@ -47,6 +47,8 @@ gates! {
     JUDGED = "RS103", "every proxy of the mesh can be judged";
     /// Everything that belongs to the mesh is looked at.
     SEEN = "RS104", "every cluster and workload of the mesh is looked at";
+    /// What people wrote about identities holds under another trust domain.
+    IDENTITY = "RS105", "policies and rules match peers that get another trust domain";
     /// The CA secrets have no users.
     CA_SECRET = "RS201", "no certificate in use or to come depends on the CA secret";
     /// istiod would not make a root of its own.
@@ -55,6 +57,8 @@ gates! {
     ISTIOD_RESTART = "RS203", "a restarted istiod signs with the root that proxies trust";
     /// A revision has no users.
     ISTIOD_REMOVAL = "RS204", "no proxy and no namespace uses the revision";
+    /// Nothing on the cluster depends on the old root but proxies.
+    ROOT_USERS = "RS205", "nothing but proxies uses the old root";
     /// Every proxy trusts the given CAs.
     TRUSTS = "RS301", "every proxy trusts the roots";
     /// Every workload certificate is signed by the given CA.

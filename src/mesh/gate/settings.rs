@@ -85,6 +85,7 @@ fn failing_today(view: &View, now: Timestamp) -> BTreeSet<(String, String)> {
 /// When templates cannot be listed.
 pub(super) async fn injectors(
     cluster: &Cluster,
+    others: &[Cluster],
     mut view: View,
     configuration: &str,
     after: Option<&Value>,
@@ -120,5 +121,6 @@ pub(super) async fn injectors(
         ));
     }
     findings.extend(made::judge(&view, &moved, false));
+    findings.extend(made::identity(cluster, others, &view, &before, &moved).await?);
     Ok(findings)
 }
