@@ -34,8 +34,8 @@ pub mod revision;
 pub mod root_users;
 pub mod survey;
 pub mod templates;
-mod validation;
 pub mod tls_stats;
+mod validation;
 pub mod verdict;
 pub mod why;
 

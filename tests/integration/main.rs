@@ -26,6 +26,7 @@ mod kdiff;
 mod kubectl;
 mod lab;
 mod migration;
+mod moving;
 mod negative;
 mod order;
 mod output;
