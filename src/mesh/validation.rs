@@ -63,7 +63,7 @@ pub async fn faults(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
             .dry_run_create(&kind, Some(names::ISTIO_SYSTEM), invalid(&labels))
             .await;
         match tried {
-            Err(ClusterError::Denied { message, .. }) if !message.contains("failed calling") => {}
+            Err(why) if denied_by(&hooks, &why.to_string()) => {}
             Err(why) => lines.push(format!("{by} does not answer for {of}: {why}")),
             Ok(_) => lines.push(format!(
                 "{by} let an invalid VirtualService pass, for {of}: nobody validates these"
@@ -71,6 +71,14 @@ pub async fn faults(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
         }
     }
     Ok(lines)
+}
+
+/// Whether it was one of these that refused, by the API server's words; what somebody else refuses tells nothing.
+fn denied_by(hooks: &[&Value], message: &str) -> bool {
+    let names = hooks.iter().filter_map(|hook| hook["name"].as_str());
+    names
+        .map(|name| format!("admission webhook \"{name}\" denied the request"))
+        .any(|words| message.contains(&words))
 }
 
 /// Whether a webhook is asked about what is tried here.
@@ -130,6 +138,19 @@ mod tests {
             .map(|labels| labels.get("istio.io/rev").map(String::as_str))
             .collect();
         assert_eq!(revisions, [None, Some("a"), Some("b")]);
+    }
+
+    #[test]
+    fn only_istiod_s_own_refusal_counts() {
+        let hook = json!({"name": "validation.istio.io"});
+        let says = |text: &str| denied_by(&[&hook], text);
+        assert!(says(
+            "is invalid: admission webhook \"validation.istio.io\" denied the request: wildcard"
+        ));
+        assert!(!says("admission webhook \"policy\" denied the request: no"));
+        assert!(!says(
+            "failed calling webhook \"validation.istio.io\": no endpoints"
+        ));
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn nothing_is_begun_that_will_not_end_in_the_window() {
     let mesh = Mesh::start(MESH);
     let soon = |seconds: i64| {
         let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
-        format!("--set until={end} --set seconds_per_pod=400")
+        format!("--set window_end={end} --set seconds_per_pod=400")
     };
     // Enough for one pod and not for three.
     let ran = migrate(&mesh, &soon(600)).code(3);
@@ -106,10 +106,10 @@ fn nothing_is_begun_that_will_not_end_in_the_window() {
     migrate(&mesh, &soon(3600)).code(0);
     migrate(&mesh, &soon(1)).code(0);
     assert_eq!(mesh.failed_handshakes(), 0);
-    let ran = migrate(&mesh, "--set until=tonight").code(2);
+    let ran = migrate(&mesh, "--set window_end=tonight").code(2);
     assert!(
         ran.stdout
-            .contains("parameter `until`: `tonight` is not a time"),
+            .contains("parameter `window_end`: `tonight` is not a time"),
         "{}",
         ran.stdout
     );
