@@ -84,8 +84,8 @@ mod words {
     ///
     /// ```rhai
     /// let watch = mesh::connect().watch_tls();
-    /// let new = watch.failures();
-    /// assert(new.total == 0 && new.lost.is_empty() && new.silent.len() == new.proxies, "nobody counts");
+    /// let found = watch.failures();
+    /// assert(found.total == 0 && found.lost.is_empty() && found.silent.len() == found.proxies, "nobody counts");
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn failures(watch: &mut TlsWatch) -> Reply<Map> {
