@@ -76,6 +76,8 @@ mod words {
     /// The certificates that proxies have refused since the watch began. What a proxy refused in the last moment before
     /// its end, after the last look, is in none.
     ///
+    /// - `watch`: as `m.watch_tls()` gives it.
+    ///
     /// Answers as `m.tls_failures()`: `count` is by how much a counter grew, `earlier` what it had been. Proxies that
     /// were not there, or were silent, count from their start. `lost`: `#{namespace, pod, reason}` of those that told
     /// then, are still there, and tell nothing now.
@@ -84,8 +86,8 @@ mod words {
     ///
     /// ```rhai
     /// let watch = mesh::connect().watch_tls();
-    /// let new = watch.failures();
-    /// assert(new.total == 0 && new.lost.is_empty() && new.silent.len() == new.proxies, "nobody counts");
+    /// let found = watch.failures();
+    /// assert(found.total == 0 && found.lost.is_empty() && found.silent.len() == found.proxies, "nobody counts");
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn failures(watch: &mut TlsWatch) -> Reply<Map> {
@@ -96,6 +98,8 @@ mod words {
     /// Takes new classic sidecars into a watch: what they have refused as clients so far is of their start, when their
     /// application calls others while the agent has only one of the roots. To be called when they are ready; what they
     /// refuse from then on is new, as is all that they refused as servers.
+    ///
+    /// - `watch`: as `m.watch_tls()` gives it.
     ///
     /// Throws `cluster` if pods cannot be listed.
     ///
