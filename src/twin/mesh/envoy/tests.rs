@@ -63,6 +63,7 @@ fn a_gateway_lists_its_credentials_before_the_meshs_secrets() {
             roots: Some(&held),
             pushed: Some((&pushed, held.updated)),
             started: held.updated,
+            counters: &TlsCounters::default(),
         };
         let answer = envoy.answer("/config_dump", Some("mask=dynamic_active_secrets"));
         let dump: Value = serde_json::from_str(&answer.body).unwrap();
