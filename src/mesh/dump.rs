@@ -259,3 +259,8 @@ pub(super) fn field<'a>(value: &'a Value, snake: &str, camel: &str) -> &'a Value
         found => found,
     }
 }
+
+#[cfg(all(test, feature = "twin"))]
+#[path = "dump_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod tests;

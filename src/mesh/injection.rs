@@ -274,4 +274,21 @@ mod tests {
             Injector::Nobody
         );
     }
+
+    /// `istioctl tag set default` leaves the old injector in place, with a selector that nothing matches.
+    #[test]
+    fn a_webhook_that_was_deactivated_injects_nobody() {
+        let mut injection = default_and_r1();
+        let enabled = labels(&[("istio-injection", "enabled")]);
+        let ask = |injection: &Injection| injection.injector("shop", &enabled, &Labels::new());
+        assert_eq!(ask(&injection), Injector::Revision("default".into()));
+        for hook in injection
+            .webhooks
+            .iter_mut()
+            .filter(|w| w.revision == "default")
+        {
+            hook.namespace_selector["matchLabels"] = json!({"istio.io/deactivated": "never-match"});
+        }
+        assert_eq!(ask(&injection), Injector::Nobody);
+    }
 }

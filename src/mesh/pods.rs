@@ -320,3 +320,8 @@ pub fn workload_of(pod: &Object) -> Workload {
         name,
     }
 }
+
+#[cfg(test)]
+#[path = "pods_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -121,6 +121,7 @@ impl Core {
                 .revision(scenario, revision)
                 .map_err(|e| failed("install a revision", e))?;
             objects.extend(spec.objects());
+            objects.extend(revision.tags.iter().map(|tag| spec.revision_tag(tag)));
         }
         self.create_all(objects).await?;
         self.wait_until_ready().await?;

@@ -177,7 +177,8 @@ fn an_unknown_scenario_is_named() {
         .stdout("")
         .stderr(
             "error: no scenario `defualt`: neither a file nor one of `default`, `native`, `no-aliases`, \
-             `false-green`, `no-ca-server`, `plugged-ca`\n",
+             `false-green`, `no-ca-server`, `plugged-ca`, `three-clusters`, `named-revision`, \
+             `mixed-labels`, `stateful`, `own-trust-domain`\n",
         )
         .code(2);
 }

@@ -37,18 +37,18 @@ gateways:
   - {name: istio-ingressgateway}
 ";
 
-const FIRST: &str = "asm-1233-2-distribute-root";
-const SECOND: &str = "asm-1233-2-meshca-ca-migration";
+pub(crate) const FIRST: &str = "asm-1233-2-distribute-root";
+pub(crate) const SECOND: &str = "asm-1233-2-meshca-ca-migration";
 
 impl Mesh {
-    fn forward(&self, set: &str) -> Ran {
+    pub(crate) fn forward(&self, set: &str) -> Ran {
         self.run("citadel-to-meshca")
             .args("--set fleet_id=twin-project --set ready_delay=0")
             .args(&sets(set))
             .run()
     }
 
-    fn undo(&self, set: &str) -> Ran {
+    pub(crate) fn undo(&self, set: &str) -> Ran {
         self.run("undo")
             .args("--set fleet_id=twin-project --set ready_delay=0")
             .args(&sets(set))
@@ -56,7 +56,7 @@ impl Mesh {
     }
 
     /// All that a way back has to put back, in lines.
-    fn place(&self) -> Vec<String> {
+    pub(crate) fn place(&self) -> Vec<String> {
         let mut lines = self.ask(
             r#"
 //! The mesh in lines.
@@ -81,7 +81,7 @@ fn main(p) {
     }
 
     /// The lines of all proxies.
-    fn proxies(&self) -> Vec<String> {
+    pub(crate) fn proxies(&self) -> Vec<String> {
         let lines = self.place().into_iter();
         lines
             .filter(|line| line.contains(" trusts ") || line.contains("[\""))
@@ -91,7 +91,7 @@ fn main(p) {
     /// Nothing of the second revision is left, everything is signed by Citadel and trusts both, and Service `istiod` leads
     /// to one of these or to the first revision.
     #[track_caller]
-    fn assert_at_distribute(&self, also: &[&str]) {
+    pub(crate) fn assert_at_distribute(&self, also: &[&str]) {
         let place = self.place();
         let left: Vec<_> = place.iter().filter(|line| line.contains(SECOND)).collect();
         assert!(left.is_empty(), "{left:?}");

@@ -1,11 +1,12 @@
-//! What the way back has to foresee: who would inject the pods of a namespace under labels that it had before.
+//! What has to be foreseen of other labels of a namespace: who would inject its pods under those that it is to have, or
+//! had.
 
 use std::collections::BTreeSet;
 
 use rhai::plugin::*;
 use rhai::{Array, ImmutableString, Map};
 
-use super::{Mesh, refused};
+use super::{Mesh, refused, shape};
 use crate::engine::kit::{self, Reply};
 use crate::engine::{Failure, FailureKind};
 use crate::mesh::effect::Effect;
@@ -58,8 +59,35 @@ mod words {
         Ok(revisions.into_iter().map(Dynamic::from).collect())
     }
 
-    /// Asks of a change of a namespace's labels, before anything else is done, what gate RS102 will ask when it is made:
-    /// whether new pods come up with a proxy of an installed revision.
+    /// The workloads of a namespace that are not injected now and would be if its labels were changed: a label of the
+    /// namespace speaks to all of its pods, also where some have asked for a proxy themselves and the others have not.
+    /// `#{kind, namespace, name}` each; what declines (`sidecar.istio.io/inject: "false"`) is not among them.
+    ///
+    /// - `namespace`: its name.
+    /// - `labels`: what would change, a map of texts, or `()` to remove, as `cluster::label` takes it.
+    ///
+    /// Throws `script` if a label is neither a text nor `()`, `cluster` if there is no such namespace.
+    ///
+    /// ```rhai
+    /// let m = mesh::connect();
+    /// assert(m.would_join("shop", #{ "istio.io/rev": "default" }).is_empty(), "they are injected already");
+    /// let joins = m.would_join("legacy", #{ "istio-injection": "enabled" }).map(|w| w.name);
+    /// assert(joins == ["batch"], joins.to_string());
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn would_join(mesh: &mut Mesh, namespace: &str, labels: Map) -> Reply<Array> {
+        let survey = mesh.view()?.survey;
+        let after = super::changed(&survey, namespace, labels)?;
+        let templates = mesh.wait(templates::all(&mesh.cluster, Some(namespace)))?;
+        let moved = forecast::namespace(&survey, &templates, namespace, &after);
+        let joins =
+            |m: &&forecast::Moved| !m.was_injected && m.injector(&survey) != Injector::Nobody;
+        let joining = moved.iter().filter(joins).map(|m| &m.workload);
+        Ok(joining.map(|w| shape::workload(w).into()).collect())
+    }
+
+    /// Asks of a change of a namespace's labels, before anything else is done, what gate RS102 will ask when it is
+    /// made: whether new pods come up with a proxy of an installed revision.
     ///
     /// - `namespace`: its name.
     /// - `labels`: what would change, a map of texts, or `()` to remove, as `cluster::label` takes it.

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::server::Fault;
 use crate::effect;
 
+pub(super) use objects::CREDENTIALS;
 pub use objects::{application_objects, gateway_objects};
 
 /// The scenario that `--twin` without a name means.
@@ -34,6 +35,10 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("no-ca-server", include_str!("no-ca-server.yaml")),
     ("plugged-ca", include_str!("plugged-ca.yaml")),
     ("three-clusters", include_str!("three-clusters.yaml")),
+    ("named-revision", include_str!("named-revision.yaml")),
+    ("mixed-labels", include_str!("mixed-labels.yaml")),
+    ("stateful", include_str!("stateful.yaml")),
+    ("own-trust-domain", include_str!("own-trust-domain.yaml")),
 ];
 
 /// A mesh as it is when the twin starts.
@@ -148,13 +153,16 @@ pub struct InstalledRevision {
     /// As `asmcli --option`.
     #[serde(default)]
     pub options: Vec<String>,
+    /// Revision tags that lead to it, as `istioctl tag set` makes them.
+    #[serde(default)]
+    pub tags: Vec<String>,
 }
 
 /// One application namespace.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Namespace {
-    /// `enabled` (label `istio-injection`), the name of a revision (label `istio.io/rev`), or
+    /// `enabled` (label `istio-injection`), the name of a revision or of a tag (label `istio.io/rev`), or
     /// nothing: not injected.
     #[serde(default)]
     pub injection: Option<String>,
@@ -220,6 +228,10 @@ pub struct Gateway {
     /// Value of the pod label `istio.io/rev`; `default` unless given.
     #[serde(default = "default_revision")]
     pub revision: String,
+    /// What its `Gateway` resources name as `credentialName`: secrets for clients from outside that its Envoy lists
+    /// beside those of the mesh.
+    #[serde(default)]
+    pub credentials: Vec<String>,
 }
 
 /// What goes wrong on a twin.

@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use super::{Gateway, Namespace, Workload, WorkloadKind};
 
+/// Annotation of a gateway's pod on the twin: the `credentialName`s of its `Gateway` resources, with commas between.
+pub(in crate::twin) const CREDENTIALS: &str = "twin.rootshift.dev/credentials";
+
 /// Namespace, service accounts, Services and workloads of one application namespace, in the order
 /// in which they are created.
 pub fn application_objects(name: &str, namespace: &Namespace) -> Vec<Value> {
@@ -41,6 +44,10 @@ pub fn gateway_objects(gateway: &Gateway) -> Vec<Value> {
     let mut pod_labels = labels.clone();
     pod_labels["sidecar.istio.io/inject"] = json!("true");
     pod_labels["istio.io/rev"] = json!(gateway.revision);
+    let mut annotations = json!({"inject.istio.io/templates": "gateway"});
+    if !gateway.credentials.is_empty() {
+        annotations[CREDENTIALS] = json!(gateway.credentials.join(","));
+    }
     vec![
         json!({
             "apiVersion": "v1", "kind": "ServiceAccount",
@@ -58,7 +65,7 @@ pub fn gateway_objects(gateway: &Gateway) -> Vec<Value> {
                 "replicas": gateway.replicas,
                 "selector": {"matchLabels": labels},
                 "template": {
-                    "metadata": {"annotations": {"inject.istio.io/templates": "gateway"}, "labels": pod_labels},
+                    "metadata": {"annotations": annotations, "labels": pod_labels},
                     "spec": {
                         "serviceAccountName": gateway.name,
                         "containers": [{"name": "istio-proxy", "image": "auto", "ports": [{"containerPort": 8080}]}],

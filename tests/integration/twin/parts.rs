@@ -1,11 +1,13 @@
 //! Scenarios and single parts of the twin.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use rootshift::cluster::Limits;
+use rootshift::cluster::{DeleteOptions, Limits};
+use rootshift::mesh::read::ReadOptions;
+use rootshift::mesh::survey::{Survey, SurveyOptions};
 use rootshift::twin::{Scenario, Twin, TwinOptions};
 use serde_json::json;
 
@@ -172,6 +174,60 @@ async fn admin_ports_misbehave_as_the_scenario_says() {
         failed_pairs(&lab.figures().await),
         BTreeSet::new(),
         "the traffic has no such fault"
+    );
+}
+
+/// The pod that is there when the reading begins never answers; while it is asked, it is replaced. What counts is the
+/// pod that is there in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_replaced_while_it_is_read_is_read_anew() {
+    // Names follow from the seed.
+    let name = Lab::start(SMALL).await.pods("shop", "web").await.remove(0);
+    let faults = format!("faults:\n  admin:\n  - {{pods: shop/{name}, mode: hang}}\n");
+    let lab = Lab::start(&format!("{SMALL}{faults}")).await;
+    let options = SurveyOptions {
+        read: ReadOptions {
+            limits: Limits {
+                total: Duration::from_secs(5),
+                ..Limits::default()
+            },
+            attempts: 1,
+            ..ReadOptions::default()
+        },
+        ..SurveyOptions::default()
+    };
+    let web = |survey: &Survey| {
+        let of = survey
+            .proxies
+            .iter()
+            .filter(|p| p.pod().workload.name == "web");
+        of.map(|p| (p.pod().name.clone(), p.reading.secrets.is_ok()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let before = Survey::take(&lab.cluster, &[], &options).await.unwrap();
+    assert_eq!(
+        web(&before).get(&name),
+        Some(&false),
+        "it hangs: {:?}",
+        web(&before)
+    );
+
+    let survey = Survey::take(&lab.cluster, &[], &options);
+    let replace = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (pods, options) = (
+            lab.cluster.kind("pod").await.unwrap(),
+            DeleteOptions::default(),
+        );
+        let delete = lab.cluster.delete(&pods, Some("shop"), &name, &options);
+        delete.await.unwrap();
+    };
+    let (survey, ()) = tokio::join!(survey, replace);
+    let after = web(&survey.unwrap());
+    assert_eq!(after.len(), 2, "{after:?}");
+    assert!(
+        !after.contains_key(&name) && after.values().all(|known| *known),
+        "{after:?}"
     );
 }
 

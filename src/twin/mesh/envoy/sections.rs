@@ -3,7 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{Cluster, Envoy, Held, Pushed, ServiceKey, base64, listeners, stamp};
-use crate::twin::mesh::config::meta;
+use crate::twin::mesh::config::{meta, text_at};
+use crate::twin::scenario::CREDENTIALS;
+
+/// Type of a secret of SDS.
+const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 
 /// Bootstrap, clusters, listeners, scoped routes, routes, secrets: those with a field that is `wanted`, with
 /// all of theirs. What nobody wants is not made: clusters grow with the mesh.
@@ -185,12 +189,42 @@ fn outbound_cluster((namespace, name): &ServiceKey, cluster: &Cluster, port: u16
     })
 }
 
-/// Envoy prints certificates before validation contexts. A secret that was asked for and has not
-/// come is warming.
+/// The secrets of a gateway for clients from outside, which istiod sends by the name `kubernetes://CREDENTIAL`, with
+/// the CA of such clients beside it. What they hold is nobody's in the mesh: a CA as the certificate, and the other way
+/// round, so that whoever takes secrets by their position, or by their type, is caught.
+fn credentials(envoy: &Envoy<'_>) -> Vec<Value> {
+    let names = text_at(envoy.pod, "annotations", CREDENTIALS).filter(|_| envoy.gateway);
+    let (Some(names), Some(chain), Some(roots)) = (names, envoy.chain, envoy.roots) else {
+        return Vec::new();
+    };
+    let entry = |name: String, held: &Held, content: Value| {
+        let mut secret = json!({"@type": SECRET, "name": name});
+        if let (Some(secret), Value::Object(content)) = (secret.as_object_mut(), content) {
+            secret.extend(content);
+        }
+        json!({"name": name, "version_info": "1", "last_updated": stamp(held.updated), "secret": secret})
+    };
+    let of = |name: &str| {
+        let name = format!("kubernetes://{name}");
+        let certificate = json!({"tls_certificate": {
+            "certificate_chain": {"inline_bytes": base64(&roots.pem)},
+            "private_key": {"inline_bytes": base64("[redacted]")},
+        }});
+        let context =
+            json!({"validation_context": {"trusted_ca": {"inline_bytes": base64(&chain.pem)}}});
+        [
+            entry(name.clone(), roots, certificate),
+            entry(format!("{name}-cacert"), chain, context),
+        ]
+    };
+    names.split(',').flat_map(of).collect()
+}
+
+/// Envoy prints certificates before validation contexts, and among several of either in the order of a hash map: here
+/// those of other names come first. A secret that was asked for and has not come is warming.
 fn secrets(envoy: &Envoy<'_>) -> Value {
-    let mut active = Vec::new();
+    let mut active = credentials(envoy);
     let mut warming = Vec::new();
-    let secret_type = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
     let mut put =
         |name: &str, held: Option<&Held>, content: fn(&Held) -> (&'static str, Value)| match held {
             Some(held) => {
@@ -199,14 +233,14 @@ fn secrets(envoy: &Envoy<'_>) -> Value {
                     "name": name,
                     "version_info": format!("{}/{}", stamp_seconds(held), held.version),
                     "last_updated": stamp(held.updated),
-                    "secret": {"@type": secret_type, "name": name, field: value},
+                    "secret": {"@type": SECRET, "name": name, field: value},
                 }));
             }
             None => warming.push(json!({
                 "name": name,
                 "version_info": "uninitialized",
                 "last_updated": stamp(envoy.started),
-                "secret": {"@type": secret_type, "name": name},
+                "secret": {"@type": SECRET, "name": name},
             })),
         };
     put("default", envoy.chain, |held| {

@@ -48,6 +48,46 @@ fn answer(gateway: bool, with_secrets: bool, query: Option<&str>) -> Value {
     serde_json::from_str(&answer.body).unwrap()
 }
 
+#[test]
+fn a_gateway_lists_its_credentials_before_the_meshs_secrets() {
+    let annotations = json!({"twin.rootshift.dev/credentials": "shop-tls"});
+    let metadata = json!({"name": "gw-1", "namespace": "istio-system", "labels": {}, "annotations": annotations});
+    let pod = json!({"metadata": metadata, "spec": {}, "status": {}});
+    let (held, pushed) = (held(), pushed());
+    let names = |gateway: bool| {
+        let envoy = Envoy {
+            pod: &pod,
+            gateway,
+            proxy_config: &Map::new(),
+            chain: Some(&held),
+            roots: Some(&held),
+            pushed: Some((&pushed, held.updated)),
+            started: held.updated,
+            counters: &TlsCounters::default(),
+        };
+        let answer = envoy.answer("/config_dump", Some("mask=dynamic_active_secrets"));
+        let dump: Value = serde_json::from_str(&answer.body).unwrap();
+        let secrets = dump["configs"][0]["dynamic_active_secrets"]
+            .as_array()
+            .unwrap()
+            .clone();
+        secrets
+            .iter()
+            .map(|s| s["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(true),
+        [
+            "kubernetes://shop-tls",
+            "kubernetes://shop-tls-cacert",
+            "default",
+            "ROOTCA"
+        ]
+    );
+    assert_eq!(names(false), ["default", "ROOTCA"]);
+}
+
 fn types(dump: &Value) -> Vec<&str> {
     dump["configs"]
         .as_array()

@@ -56,6 +56,11 @@ impl RevisionSpec {
         objects
     }
 
+    /// A revision tag that leads to it.
+    pub fn revision_tag(&self, tag: &str) -> Value {
+        webhooks::tag(self, tag)
+    }
+
     /// `-f asm/istio/istiod-service.yaml`: the Service `istiod` that the default validator calls,
     /// pointed to this revision.
     pub fn validation_service(&self) -> Value {

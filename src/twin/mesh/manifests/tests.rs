@@ -52,6 +52,20 @@ fn names_follow_the_chart_for_the_default_and_for_a_named_revision() {
 }
 
 #[test]
+fn a_tag_is_another_name_for_a_revision() {
+    let tag = spec("r1").revision_tag("prod");
+    assert_eq!(tag["metadata"]["name"], "istio-revision-tag-prod");
+    assert_eq!(tag["metadata"]["labels"]["istio.io/rev"], "r1");
+    let hooks = tag["webhooks"].as_array().unwrap();
+    assert_eq!(hooks.len(), 2);
+    let wanted = &hooks[0]["namespaceSelector"]["matchExpressions"][0];
+    assert_eq!(wanted["values"], json!(["prod"]));
+    assert_eq!(hooks[0]["clientConfig"]["service"]["name"], "istiod-r1");
+    let default = spec("r1").revision_tag("default");
+    assert_eq!(default["webhooks"].as_array().unwrap().len(), 4);
+}
+
+#[test]
 fn only_the_default_revision_injects_by_the_old_labels() {
     let count = |revision| {
         let objects = spec(revision).objects();

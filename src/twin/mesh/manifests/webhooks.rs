@@ -9,7 +9,29 @@ use super::{DEFAULT_REVISION, ISTIO_SYSTEM, RevisionSpec, suffixed};
 
 /// The injector: two webhooks for a revision, four for the default one.
 pub(super) fn injector(spec: &RevisionSpec) -> Value {
-    let revision = spec.revision.as_str();
+    let mut labels = spec.labels();
+    labels.insert("app".to_owned(), json!("sidecar-injector"));
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": suffixed("istio-sidecar-injector", &spec.revision), "labels": labels},
+        "webhooks": asked_for_by(spec, &spec.revision),
+    })
+}
+
+/// A tag: another name by which the revision is asked for (`revision-tags-mwc.yaml`, `istioctl tag set`). The tag
+/// `default` takes the old labels as well.
+pub(super) fn tag(spec: &RevisionSpec, tag: &str) -> Value {
+    let labels =
+        json!({"app": "sidecar-injector", "istio.io/rev": spec.revision, "istio.io/tag": tag});
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": format!("istio-revision-tag-{tag}"), "labels": labels},
+        "webhooks": asked_for_by(spec, tag),
+    })
+}
+
+/// The webhooks of a revision for what asks for `name`.
+fn asked_for_by(spec: &RevisionSpec, name: &str) -> Vec<Value> {
     let not_off =
         json!({"key": "sidecar.istio.io/inject", "operator": "NotIn", "values": ["false"]});
     let absent = |key: &str| json!({"key": key, "operator": "DoesNotExist"});
@@ -18,17 +40,17 @@ pub(super) fn injector(spec: &RevisionSpec) -> Value {
         injecting(
             spec,
             "rev.namespace.sidecar-injector.istio.io",
-            &json!([one_of("istio.io/rev", revision), absent("istio-injection")]),
+            &json!([one_of("istio.io/rev", name), absent("istio-injection")]),
             &json!([not_off]),
         ),
         injecting(
             spec,
             "rev.object.sidecar-injector.istio.io",
             &json!([absent("istio.io/rev"), absent("istio-injection")]),
-            &json!([not_off, one_of("istio.io/rev", revision)]),
+            &json!([not_off, one_of("istio.io/rev", name)]),
         ),
     ];
-    if revision == DEFAULT_REVISION {
+    if name == DEFAULT_REVISION {
         webhooks.push(injecting(
             spec,
             "namespace.sidecar-injector.istio.io",
@@ -45,13 +67,7 @@ pub(super) fn injector(spec: &RevisionSpec) -> Value {
             ]),
         ));
     }
-    let mut labels = spec.labels();
-    labels.insert("app".to_owned(), json!("sidecar-injector"));
-    json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
-        "metadata": {"name": suffixed("istio-sidecar-injector", revision), "labels": labels},
-        "webhooks": webhooks,
-    })
+    webhooks
 }
 
 /// The validator of Istio's own resources for this revision.
