@@ -1,6 +1,8 @@
 //! What people wrote about identities, when Mesh CA changes the trust domain: each form is refused once, with what keeps
 //! it, and each is kept by the alias or the second value.
 
+use std::fmt::Write as _;
+
 use crate::support::{Program, Ran, rootshift};
 
 const MESH: &str = "
@@ -64,7 +66,8 @@ fn on(more: &str, objects: &[(&str, &str, &str)]) -> Program {
     let mut scenario = format!("{MESH}{more}objects:\n");
     for (kind, plural, group) in KINDS {
         let singular = kind.to_lowercase();
-        scenario += &format!(
+        write!(
+            scenario,
             "  - apiVersion: apiextensions.k8s.io/v1
     kind: CustomResourceDefinition
     metadata: {{name: {plural}.{group}}}
@@ -78,13 +81,16 @@ fn on(more: &str, objects: &[(&str, &str, &str)]) -> Program {
           storage: true
           schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
 "
-        );
+        )
+        .unwrap();
     }
     for (kind, name, spec) in objects {
         let group = KINDS.iter().find(|(k, ..)| k == kind).unwrap().2;
-        scenario += &format!(
+        write!(
+            scenario,
             "  - {{apiVersion: {group}/v1, kind: {kind}, metadata: {{name: {name}, namespace: shop}}, spec: {spec}}}\n"
-        );
+        )
+        .unwrap();
     }
     rootshift("run move.rhai --twin=mesh.yaml -o jsonl")
         .file("mesh.yaml", scenario)

@@ -53,7 +53,9 @@ pub(super) fn field(pointer: &str) -> String {
     let mut out = String::new();
     for part in pointer.split('/').skip(1) {
         if part.parse::<usize>().is_ok() {
-            out += &format!("[{part}]");
+            out.push('[');
+            out += part;
+            out.push(']');
         } else {
             if !out.is_empty() {
                 out.push('.');

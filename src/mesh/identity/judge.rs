@@ -116,8 +116,8 @@ impl<'a> Judge<'a> {
         for place in &places {
             match &place.form {
                 Form::Text(text) => {
-                    let lost = self.text_is_lost(text, &texts);
-                    found.extend(lost.then(|| self.text(named, &place.pointer, text)));
+                    let stops = self.text_is_lost(text, &texts);
+                    found.extend(stops.then(|| self.text(named, &place.pointer, text)));
                 }
                 Form::List {
                     rule,
@@ -143,10 +143,10 @@ impl<'a> Judge<'a> {
         let inside = values.filter(|(_, value)| !self.is_outside(named, list.rule, value));
         inside
             .filter_map(|(at, value)| {
-                let lost = self.lost(list, value, self.readers, &[]);
-                (!lost.is_empty()).then(|| Impact {
-                    effect: self.effect(named, list, &lost),
-                    keep: self.keep(named, pointer, list, value, &lost),
+                let missing = self.lost(list, value, self.readers, &[]);
+                (!missing.is_empty()).then(|| Impact {
+                    effect: self.effect(named, list, &missing),
+                    keep: self.keep(named, pointer, list, value, &missing),
                     ..self.impact(named, &format!("{pointer}/{at}"), value)
                 })
             })
@@ -195,25 +195,25 @@ impl<'a> Judge<'a> {
             })
             .collect();
         let values = [list.values, list.beside, more].concat();
-        let mut lost = Lost::new();
+        let mut missing = Lost::new();
         for reader in readers {
             let stay = change.from.iter().filter(|_| !reader.in_use);
             for domain in stay.chain([&change.to]) {
                 let then = pattern::paths(list.rule, &values, &reader.domains, domain);
                 let kept = |paths: &Paths| then.iter().any(|other| other.covers(paths));
                 if !now.iter().all(kept) {
-                    let revisions = lost.entry(domain.clone()).or_default();
+                    let revisions = missing.entry(domain.clone()).or_default();
                     revisions.insert(reader.revision.clone());
                 }
             }
         }
-        lost
+        missing
     }
 
-    fn effect(&self, named: &Named, list: &List, lost: &Lost) -> String {
-        let domains: BTreeSet<String> = lost.keys().cloned().collect();
+    fn effect(&self, named: &Named, list: &List, missing: &Lost) -> String {
+        let domains: BTreeSet<String> = missing.keys().cloned().collect();
         let from = quoted(&domains);
-        let revisions: BTreeSet<String> = lost.values().flatten().cloned().collect();
+        let revisions: BTreeSet<String> = missing.values().flatten().cloned().collect();
         let all = self.readers.iter().all(|r| revisions.contains(&r.revision));
         let at = if all || list.rule == Rule::Exact {
             String::new()
@@ -229,7 +229,7 @@ impl<'a> Judge<'a> {
         format!("{what}{at}")
     }
 
-    fn keep(&self, named: &Named, pointer: &str, list: &List, value: &str, lost: &Lost) -> Keep {
+    fn keep(&self, named: &Named, pointer: &str, list: &List, value: &str, missing: &Lost) -> Keep {
         let change = self.change;
         let patch = || {
             let new = pattern::renamed(list.rule, value, &change.from, &change.to)?;
@@ -240,13 +240,15 @@ impl<'a> Judge<'a> {
         let aliases = || {
             let mut readers = self.readers.to_vec();
             for reader in &mut readers {
-                let lacks = lost.iter().filter(|(_, by)| by.contains(&reader.revision));
+                let lacks = missing
+                    .iter()
+                    .filter(|(_, by)| by.contains(&reader.revision));
                 reader
                     .domains
                     .extend(lacks.map(|(domain, _)| domain.clone()));
             }
             let left = self.lost(list, value, &readers, &[]);
-            left.is_empty().then(|| Keep::Aliases(lost.clone()))
+            left.is_empty().then(|| Keep::Aliases(missing.clone()))
         };
         let keep = match list.rule {
             Rule::Principals | Rule::Domains => aliases().or_else(patch),
@@ -262,7 +264,7 @@ impl<'a> Judge<'a> {
             let twin = plain.replace(from.as_str(), &change.to);
             pattern::names(text, from)
                 && !pattern::names(text, &change.to)
-                && !beside.iter().any(|other| *other == twin)
+                && !beside.contains(&twin)
         })
     }
 
