@@ -107,11 +107,11 @@ pub(super) fn answer(envoy: &Envoy<'_>, query: &str) -> Answer {
             .collect();
         return Answer::json(&json!({"stats": stats}));
     }
-    let lines: String = shown
+    let lines: Vec<String> = shown
         .iter()
         .map(|(name, value)| format!("{name}: {value}\n"))
         .collect();
-    Answer::text(200, &lines)
+    Answer::text(200, &lines.concat())
 }
 
 /// Every TLS counter that this Envoy could keep, sorted.
