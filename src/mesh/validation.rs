@@ -27,6 +27,11 @@ pub async fn faults(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
         Err(ClusterError::UnknownKind { .. }) => return Ok(Vec::new()),
         kind => kind?,
     };
+    let namespaces = cluster.kind("namespaces").await?;
+    let system = cluster.get(&namespaces, None, names::ISTIO_SYSTEM).await?;
+    let system = system
+        .map(|namespace| labels_of(namespace.value()))
+        .unwrap_or_default();
     let hooks = cluster
         .kind("validatingwebhookconfigurations.admissionregistration.k8s.io")
         .await?;
@@ -35,7 +40,7 @@ pub async fn faults(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
         .iter()
         .filter_map(|configuration| configuration.value()["webhooks"].as_array())
         .flatten()
-        .filter(|hook| is_for_istio(hook))
+        .filter(|hook| is_for_istio(hook) && selects(&hook["namespaceSelector"], &system))
         .collect();
     let mut lines = Vec::new();
     for labels in objects(&hooks) {
@@ -66,7 +71,7 @@ pub async fn faults(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
             Err(why) if denied_by(&hooks, &why.to_string()) => {}
             Err(why) => lines.push(format!("{by} does not answer for {of}: {why}")),
             Ok(_) => lines.push(format!(
-                "{by} let an invalid VirtualService pass, for {of}: nobody validates these"
+                "{by} let an invalid VirtualService pass for {of}: nobody validates these"
             )),
         }
     }
@@ -79,6 +84,16 @@ fn denied_by(hooks: &[&Value], message: &str) -> bool {
     names
         .map(|name| format!("admission webhook \"{name}\" denied the request"))
         .any(|words| message.contains(&words))
+}
+
+fn labels_of(object: &Value) -> Labels {
+    let labels = object["metadata"]["labels"]
+        .as_object()
+        .into_iter()
+        .flatten();
+    labels
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect()
 }
 
 /// Whether a webhook is asked about what is tried here.
