@@ -51,10 +51,11 @@ async fn serving(args: &ServeArgs) -> Result<(), Failure> {
         show::result(&format!("mesh CA     {}", file.display()));
     }
     if let Some(ca) = &args.ca_out {
-        let contexts: String = twin
+        let contexts: Vec<String> = twin
             .contexts()
             .map(|context| format!(" --context {context}"))
             .collect();
+        let contexts = contexts.concat();
         show::result(&format!(
             "run         PATH={}:$PATH rootshift run citadel-to-meshca --kubeconfig {kubeconfig}{} --ca MESHCA={}",
             programs.path().display(),

@@ -89,6 +89,9 @@ struct Inner {
     tasks: Mutex<JoinSet<()>>,
 }
 
+/// Ports and service accounts by Service.
+type Services = (Ports, Accounts);
+
 /// What the clusters of one mesh have in common.
 struct Common {
     mesh_ca: MeshCa,
@@ -97,7 +100,7 @@ struct Common {
     /// Names of the roots that were seen.
     roots: Mutex<Vec<(Fingerprint, String)>>,
     /// What istiods know of Services, by cluster.
-    services: Mutex<BTreeMap<Option<Arc<str>>, (Ports, Accounts)>>,
+    services: Mutex<BTreeMap<Option<Arc<str>>, Services>>,
 }
 
 impl Common {
