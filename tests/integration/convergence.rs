@@ -2,6 +2,7 @@
 //! where it would have ended.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -59,10 +60,10 @@ impl Mesh {
 
     /// The same on some of its clusters.
     pub(crate) fn run_on(&self, script: &str, contexts: &[String]) -> crate::support::Program {
-        let flags: String = contexts
-            .iter()
-            .map(|context| format!(" --context {context} --confirm {context}"))
-            .collect();
+        let mut flags = String::new();
+        for context in contexts {
+            write!(flags, " --context {context} --confirm {context}").unwrap();
+        }
         rootshift(&format!(
             "run {script} --kubeconfig {}{flags} --ca MESHCA={} --yes -o jsonl",
             self.twin.kubeconfig.display(),

@@ -86,9 +86,9 @@ fn on(more: &str, objects: &[(&str, &str, &str)]) -> Program {
     }
     for (kind, name, spec) in objects {
         let group = KINDS.iter().find(|(k, ..)| k == kind).unwrap().2;
-        write!(
+        writeln!(
             scenario,
-            "  - {{apiVersion: {group}/v1, kind: {kind}, metadata: {{name: {name}, namespace: shop}}, spec: {spec}}}\n"
+            "  - {{apiVersion: {group}/v1, kind: {kind}, metadata: {{name: {name}, namespace: shop}}, spec: {spec}}}"
         )
         .unwrap();
     }

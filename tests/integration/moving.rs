@@ -4,7 +4,7 @@ use crate::convergence::{Mesh, sent};
 use crate::support::Ran;
 
 /// A policy that refuses every pod of the first new revision, as one that cannot be reached does.
-const MESH: &str = r#"
+const MESH: &str = "
 title: a small mesh with a policy of its own
 speed: 100
 fleet_id: twin-project
@@ -15,7 +15,7 @@ namespaces:
   shop:
     injection: enabled
     workloads: [{name: web, replicas: 2}]
-"#;
+";
 
 const POLICY: &str = r#"
 objects:
