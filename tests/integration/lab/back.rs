@@ -54,7 +54,7 @@ fn there_and_back(lab: &Lab, old: &str) {
     let counted = lab.counts();
 
     // The middle of phase 1: `pay` is moved, and so is `shop`, whose test fails; the gateway is not.
-    let stopped = stopped_in_shop(lab, "");
+    let stopped = stopped_in_shop(lab, FIRST, "");
     assert_eq!(stopped.finished()["failure"]["code"].as_str(), None);
     assert!(revisions(lab).contains(&FIRST.to_owned()));
     undo(lab, "start");
@@ -65,7 +65,7 @@ fn there_and_back(lab: &Lab, old: &str) {
 
     // The middle of phase 2.
     migrate(lab, "--set through=distribute --set finalise=never").code(0);
-    stopped_in_shop(lab, "--set finalise=never");
+    stopped_in_shop(lab, SECOND, "--set finalise=never");
     assert!(revisions(lab).contains(&SECOND.to_owned()));
     undo(lab, "distribute");
     assert_eq!(revisions(lab), [FIRST]);
@@ -103,12 +103,14 @@ fn there_and_back(lab: &Lab, old: &str) {
     assert!(count("ok") > 1000);
 }
 
-/// The stock script, stopped after namespace `shop` by the site's test.
-fn stopped_in_shop(lab: &Lab, set: &str) -> Ran {
+/// The stock script, stopped by the site's test when namespace `shop` has come to this revision.
+fn stopped_in_shop(lab: &Lab, revision: &str, set: &str) -> Ran {
     let ran = lab
         .run(&format!("citadel-to-meshca {set}"))
         .arg("--set")
-        .arg("test=[ \"$NAMESPACE\" != shop ]")
+        .arg(format!(
+            "test=[ \"$NAMESPACE $REVISION\" != \"shop {revision}\" ]"
+        ))
         .run()
         .code(3);
     let message = ran.finished()["failure"]["message"].to_string();
