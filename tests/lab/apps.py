@@ -27,7 +27,7 @@ MANAGED = [
     ("pay", "ledger", "StatefulSet", 2),
     ("pay", "audit", "DaemonSet", 1),
 ]
-FEW = [("shop", "web", "Deployment", 2), ("pay", "ledger", "StatefulSet", 2)]
+FEW = [("shop", "web", "Deployment", 1), ("pay", "api", "Deployment", 1)]
 # What no rollout restarts.
 UNMANAGED = [("shop", "batch", "Job", 1), ("pay", "lone", "Pod", 1)]
 GATEWAY = "istio-ingressgateway"

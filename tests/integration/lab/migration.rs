@@ -153,7 +153,7 @@ fn the_stock_scripts_move_a_real_mesh_without_a_failed_handshake() {
     let restarted = lab.counts();
 
     // Phase 1: the bare pod and the Job are named, and it goes on once they are made anew.
-    let stock = "citadel-to-meshca --set backup_dir= --set new_root=accept --set through=retire";
+    let stock = "citadel-to-meshca --set watch=1 --set backup_dir= --set new_root=accept --set through=retire";
     let stock = &format!("{stock} --confirm {}", lab.context());
     for (code, phase) in [("RS301", "distribute"), ("RS302", "sign")] {
         settle(&lab);
