@@ -186,7 +186,7 @@ async fn what_is_wrong_with_a_kubeconfig_is_said_with_its_place() {
             Box::new(|c| c.value["contexts"][0]["context"]["cluster"] = json!("gone")),
         ),
         (
-            "there is no user `gone`; the file has `twin-admin`",
+            "there is no user `gone`; the file has `twin-admin@CONTEXT`",
             Box::new(|c| c.value["contexts"][0]["context"]["user"] = json!("gone")),
         ),
         (
