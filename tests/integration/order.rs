@@ -23,7 +23,8 @@ gateways:
 params: {through: retire, new_root: accept, fleet_id: twin-project}
 ";
 
-/// A `step NAME {` … `}` that stands on lines of its own, or an `if … {` … `}` or a `cluster::each` around such a step.
+/// A `step NAME {` … `}` that stands on lines of its own, or a `cluster::each` of several; with an `if … {` … `}` or a
+/// `cluster::each` around nothing else.
 #[derive(Clone, Debug)]
 struct Step {
     name: String,
@@ -32,21 +33,28 @@ struct Step {
     indent: usize,
 }
 
+/// What is done in each cluster.
+const EACH: &str = "cluster::each(|| {";
+
 fn steps(lines: &[&str]) -> Vec<Step> {
     let mut out: Vec<Step> = Vec::new();
     for (first, line) in lines.iter().enumerate() {
         let indent = line.len() - line.trim_start().len();
-        let Some(rest) = line.trim_start().strip_prefix("step ") else {
-            continue;
+        let (name, close) = match line.trim_start().strip_prefix("step ") {
+            Some(rest) => (rest.trim_end_matches(" {").to_owned(), "}"),
+            None if line.trim_start() == EACH => {
+                (format!("all of each cluster, line {first}"), "});")
+            }
+            None => continue,
         };
-        let close = format!("{}}}", " ".repeat(indent));
+        let close = format!("{}{close}", " ".repeat(indent));
         let end = |from: usize, close: &str| {
             (from + 1..lines.len())
                 .find(|i| lines[*i] == close)
                 .expect("a closing brace")
         };
         let mut step = Step {
-            name: rest.trim_end_matches(" {").to_owned(),
+            name,
             first,
             last: end(first, &close),
             indent,
@@ -58,7 +66,7 @@ fn steps(lines: &[&str]) -> Vec<Step> {
                 && lines[step.first - 1].trim_start().starts_with(open)
                 && lines[step.last + 1] == format!("{}{close}", " ".repeat(step.indent - 4))
         };
-        while is_around(&step, "if ", "}") || is_around(&step, "cluster::each(|| {", "});") {
+        while is_around(&step, "if ", "}") || is_around(&step, EACH, "});") {
             step = Step {
                 first: step.first - 1,
                 last: step.last + 1,
@@ -66,7 +74,13 @@ fn steps(lines: &[&str]) -> Vec<Step> {
                 ..step
             };
         }
-        out.push(step);
+        // One around a single step is that step.
+        if !out
+            .iter()
+            .any(|s| (s.first, s.last) == (step.first, step.last))
+        {
+            out.push(step);
+        }
     }
     out
 }
