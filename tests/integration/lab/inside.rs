@@ -84,7 +84,17 @@ fn inside_a_cluster_its_service_account_is_who_asks() {
         )
     };
 
-    assert_eq!(eval("cluster::context()").1, "in-cluster");
+    // kube-proxy leads to the API server's Service a moment after it has started: `up` does not wait for that.
+    let begun = Instant::now();
+    loop {
+        let (code, _, why) = eval("cluster::version()");
+        if code == Some(0) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{why}");
+    }
+    let (_, context, why) = eval("cluster::context()");
+    assert_eq!(context, "in-cluster", "{why}");
     assert_eq!(eval("cluster::server()").1, "https://10.96.0.1");
     let seen =
         eval(r#"cluster::list("configmaps", #{ namespace: "robots", labels: "of=test" }).len()"#);
