@@ -83,6 +83,11 @@ pub async fn find(cluster: &Cluster, view: &View) -> Result<Found, MeshError> {
     let mut found = Found::default();
     let citadel = view.cas.iter().find(|ca| ca.name == names::CITADEL);
     let roots = citadel.map(|ca| ca.roots.clone()).unwrap_or_default();
+    if roots.is_empty() {
+        // Nothing is a copy of nothing: that would be a yes to a question that was not asked.
+        let unasked = "which roots are CITADEL's is not known, and so not who uses them";
+        found.unknown.push(unasked.to_owned());
+    }
     found.add("workloads", pods::of_templates(cluster, view).await)?;
     found.add("pods", pods::of_pods(cluster, view).await)?;
     for kind in objects::VERIFIED {
