@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use http::Method;
-use jiff::{Timestamp, ToSpan as _, Unit};
+use jiff::{RoundMode, Timestamp, TimestampRound, ToSpan as _, Unit};
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
@@ -408,12 +408,17 @@ const ANNOTATIONS: Metadata = Metadata {
     why: "annotate",
 };
 
-/// Now, in whole seconds as kubectl writes it, but later than the restart before.
+/// Now, in whole seconds as kubectl writes it, but later than the restart before. Never a time to come, unless the
+/// restart before has one: who asks what was restarted since now must not be told of what was before.
 fn restart_time(now: Timestamp, last: Option<Timestamp>) -> Timestamp {
-    let now = now.round(Unit::Second).unwrap_or(now);
-    match last.and_then(|last| last.checked_add(1.second()).ok()) {
-        Some(next) if next > now => next,
-        _ => now,
+    let second = TimestampRound::new()
+        .smallest(Unit::Second)
+        .mode(RoundMode::Trunc);
+    let second = now.round(second).unwrap_or(now);
+    match last {
+        Some(last) if last >= now => last.checked_add(1.second()).unwrap_or(now),
+        Some(last) if last >= second => now,
+        _ => second,
     }
 }
 
@@ -532,4 +537,26 @@ pub(super) fn without_server_fields(mut object: Value) -> Value {
 
 pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_has_a_time_after_the_last_and_not_to_come() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = at("2026-01-01T00:00:05.7Z");
+        for (last, wanted) in [
+            // kubectl cuts the second off.
+            (None, "2026-01-01T00:00:05Z"),
+            (Some("2026-01-01T00:00:04Z"), "2026-01-01T00:00:05Z"),
+            (Some("2026-01-01T00:00:05Z"), "2026-01-01T00:00:05.7Z"),
+            (Some("2026-01-01T00:00:05.3Z"), "2026-01-01T00:00:05.7Z"),
+            (Some("2026-01-01T00:00:05.7Z"), "2026-01-01T00:00:06.7Z"),
+            (Some("2026-01-01T00:01:00Z"), "2026-01-01T00:01:01Z"),
+        ] {
+            assert_eq!(restart_time(now, last.map(at)), at(wanted), "{last:?}");
+        }
+    }
 }
