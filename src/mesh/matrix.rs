@@ -474,3 +474,7 @@ mod tests;
 #[cfg(all(test, feature = "twin"))]
 #[path = "matrix_random_tests.rs"]
 mod random_tests;
+
+#[cfg(all(test, feature = "twin", unix))]
+#[path = "matrix_envoy_tests.rs"]
+mod envoy_tests;

@@ -16,17 +16,17 @@ use crate::pki::mint::{Authority, CaSpec, LeafSpec};
 use crate::pki::{Bundle, Endpoint, Identity, PrivateKey, SanRules};
 
 const MESHES: u32 = 2000;
-const DOMAINS: [&str; 3] = ["cluster.local", "fleet.svc.id.goog", "other.example"];
+pub(super) const DOMAINS: [&str; 3] = ["cluster.local", "fleet.svc.id.goog", "other.example"];
 /// Workloads that may meet.
-const NAMES: usize = 3;
+pub(super) const NAMES: usize = 3;
 
 /// Who signs, and what there is to trust. The indices are those of the specifications below.
-struct World {
-    now: Timestamp,
+pub(super) struct World {
+    pub(super) now: Timestamp,
     signers: Vec<Authority>,
     roots: Vec<Cert>,
     /// By signer, trust domain and name.
-    issued: HashMap<(usize, usize, usize), (Cert, PrivateKey)>,
+    pub(super) issued: HashMap<(usize, usize, usize), (Cert, PrivateKey)>,
     endpoints: RefCell<HashMap<String, Endpoint>>,
 }
 
@@ -41,7 +41,7 @@ const OTHER: usize = 4;
 const ROOTS: usize = 6;
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let now = Timestamp::now();
         let hours = SignedDuration::from_hours;
         let spec = CaSpec::istio("cluster.local", now);
@@ -81,11 +81,11 @@ impl World {
         }
     }
 
-    fn bundle(&self, of: &[usize]) -> Bundle {
+    pub(super) fn bundle(&self, of: &[usize]) -> Bundle {
         of.iter().map(|root| self.roots[*root].clone()).collect()
     }
 
-    fn named(&self) -> Vec<NamedCa> {
+    pub(super) fn named(&self) -> Vec<NamedCa> {
         let ca = |name: &str, roots: &[usize]| NamedCa::new(name, self.bundle(roots));
         vec![
             ca("CITADEL", &[0]),
@@ -96,7 +96,7 @@ impl World {
     }
 
     /// What one proxy presents, signed by one of the signers.
-    fn chain(&self, spec: &Spec, name: usize, signer: usize) -> Vec<Cert> {
+    pub(super) fn chain(&self, spec: &Spec, name: usize, signer: usize) -> Vec<Cert> {
         let (leaf, _) = &self.issued[&(signer, spec.domain, name)];
         let mut chain = vec![leaf.clone()];
         chain.extend(self.signers[signer].chain());
@@ -104,7 +104,7 @@ impl World {
         chain
     }
 
-    fn member(&self, spec: &Spec, name: usize) -> Member {
+    pub(super) fn member(&self, spec: &Spec, name: usize) -> Member {
         let domains: BTreeSet<String> = spec
             .accepts
             .iter()
@@ -155,7 +155,7 @@ impl World {
     }
 
     /// Who may really sign for a proxy.
-    fn signers_of(spec: &Spec) -> Vec<usize> {
+    pub(super) fn signers_of(spec: &Spec) -> Vec<usize> {
         match (spec.future, spec.signer, spec.two_keys) {
             (true, CITADEL | NAMESAKE, true) => vec![CITADEL, NAMESAKE],
             (true, ISSUING, _) => vec![ISSUING, OTHER],
@@ -206,17 +206,17 @@ impl World {
 
 /// One proxy.
 #[derive(Debug, Clone)]
-struct Spec {
+pub(super) struct Spec {
     signer: usize,
-    domain: usize,
-    trusts: Vec<usize>,
-    accepts: Vec<usize>,
-    any_name: bool,
+    pub(super) domain: usize,
+    pub(super) trusts: Vec<usize>,
+    pub(super) accepts: Vec<usize>,
+    pub(super) any_name: bool,
     future: bool,
     two_keys: bool,
 }
 
-fn spec() -> impl Strategy<Value = Spec> {
+pub(super) fn spec() -> impl Strategy<Value = Spec> {
     let subset = |of: usize| proptest::sample::subsequence((0..of).collect::<Vec<_>>(), 1..=of);
     let often = |p| proptest::bool::weighted(p);
     (
