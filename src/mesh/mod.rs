@@ -26,6 +26,7 @@ pub mod inventory;
 pub mod matchers;
 pub mod matrix;
 pub mod names;
+mod network;
 pub mod pods;
 pub mod read;
 pub mod record;

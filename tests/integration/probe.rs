@@ -91,3 +91,38 @@ fn a_probe_that_nobody_signs_for_keeps_everything_where_it_is_and_without_it_a_n
     assert_eq!(changes(&moved, "namespace").len(), 1, "{}", moved.stdout);
     assert_ne!(moved.finished()["outcome"], "done");
 }
+
+/// What Citadel's proxies need of a network, and no more.
+const POLICY: &str = "objects:
+  - apiVersion: networking.k8s.io/v1
+    kind: NetworkPolicy
+    metadata: {name: inside, namespace: shop}
+    spec:
+      podSelector: {}
+      policyTypes: [Egress]
+      egress: [{to: [{namespaceSelector: {}}]}]
+";
+
+/// In the first phase it hinders nobody.
+#[test]
+fn a_network_policy_without_a_way_to_mesh_ca_keeps_phase_2_from_moving_anything() {
+    let run = |flags: &str| {
+        rootshift(&format!(
+            "run citadel-to-meshca --twin=mesh.yaml -o jsonl --set probe=never {flags}"
+        ))
+        .file("mesh.yaml", &format!("{}{POLICY}", MESH.trim_start()))
+        .run()
+    };
+    let refused = run("").code(3);
+    let failure = &refused.finished()["failure"];
+    assert_eq!(failure["code"], "RS307", "{failure}");
+    assert_eq!(
+        failure["evidence"],
+        serde_json::json!([
+            "Deployment shop/web has no way to Mesh CA, TCP 443: closed by NetworkPolicy shop/inside"
+        ]),
+    );
+    assert!(changes(&refused, "namespace").is_empty());
+    let waived = run("--waive RS307=the-network-enforces-none").code(0);
+    assert_eq!(changes(&waived, "namespace").len(), 1);
+}

@@ -579,6 +579,23 @@ mod words {
         mesh.ask(gate::VALIDATION, &findings)
     }
 
+    /// Check RS307: NetworkPolicies leave what is not of this revision yet a way to its istiod and to its CA.
+    ///
+    /// - `revision`: its name.
+    ///
+    /// Throws `refused` with a line for each workload that has none, or of which that is not known.
+    ///
+    /// ```rhai
+    /// mesh::connect().check_network("default");
+    /// assert(true, "there are no policies");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn check_network(mesh: &mut Mesh, revision: &str) -> Reply<()> {
+        let view = mesh.view()?;
+        let findings = mesh.wait(gate::network_is_open(&mesh.cluster, &view, revision))?;
+        mesh.ask(gate::NETWORK, &findings)
+    }
+
     /// Asks, before anything is deleted, the gates that guard the deletion of a secret of
     /// `istio-system`: whether certificates depend on it (RS201), and whether istiod would make a new
     /// root without it (RS202).

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Finding, HEALTHY, REVISION, ROOT_GONE, SIGNED_BY, TRUSTS, VALIDATION, View, judged};
+use super::{
+    Finding, HEALTHY, NETWORK, REVISION, ROOT_GONE, SIGNED_BY, TRUSTS, VALIDATION, View, judged,
+};
 use crate::cluster::{Cluster, ClusterError};
 use crate::mesh::forecast::{self, Moved};
 use crate::mesh::matrix::{Matrix, signer_name};
-use crate::mesh::{names, revision, validation, verdict};
+use crate::mesh::{MeshError, names, network, revision, validation, verdict};
 use crate::pki::{Bundle, Signer, Trust};
 
 /// How long a CA certificate has to be good for when a migration begins: what it has signed ends with it, and days pass
@@ -280,5 +282,27 @@ pub async fn validation_answers(cluster: &Cluster) -> Result<Vec<Finding>, Clust
     } else {
         let next = "see where the webhook's Service leads (kubectl -n istio-system get endpoints), and apply asm/istio/istiod-service.yaml of the revision in use";
         vec![Finding::new(VALIDATION, faults, next)]
+    })
+}
+
+/// Check: what is not of this revision yet will have a way to its istiod and to its CA. A revision that is not installed
+/// is another check's.
+///
+/// # Errors
+/// As [`network::faults`].
+pub async fn network_is_open(
+    cluster: &Cluster,
+    view: &View,
+    name: &str,
+) -> Result<Vec<Finding>, MeshError> {
+    let Some(revision) = view.revision(name) else {
+        return Ok(Vec::new());
+    };
+    let faults = network::faults(cluster, view, revision).await?;
+    Ok(if faults.is_empty() {
+        Vec::new()
+    } else {
+        let next = "allow these ways in the named NetworkPolicies; where the network enforces none, or a policy of another kind allows it, waive this";
+        vec![Finding::new(NETWORK, faults, next)]
     })
 }

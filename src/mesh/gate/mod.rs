@@ -10,8 +10,8 @@ mod made;
 mod settings;
 
 pub use checks::{
-    every_certificate_signed_by, every_proxy_trusts, healthy, revision_ready, root_is_gone,
-    validation_answers,
+    every_certificate_signed_by, every_proxy_trusts, healthy, network_is_open, revision_ready,
+    root_is_gone, validation_answers,
 };
 pub use guards::review;
 
@@ -71,6 +71,8 @@ gates! {
     HEALTHY = "RS305", "the mesh is healthy";
     /// Istio's own resources are validated.
     VALIDATION = "RS306", "istiod validates Istio's resources";
+    /// NetworkPolicies leave the ways that new proxies need.
+    NETWORK = "RS307", "new pods reach their istiod and their CA";
 }
 
 /// Why a gate does not pass.
