@@ -156,9 +156,10 @@ impl Party<'_> {
 
     fn as_server(&self) -> Value {
         let prefix = |d: &usize| json!({ "prefix": format!("spiffe://{}/", DOMAINS[*d]) });
-        let names: Vec<Value> = match self.spec.any_name {
-            true => Vec::new(),
-            false => self.spec.accepts.iter().map(prefix).collect(),
+        let names: Vec<Value> = if self.spec.any_name {
+            Vec::new()
+        } else {
+            self.spec.accepts.iter().map(prefix).collect()
         };
         typed(
             "transport_sockets.tls.v3.DownstreamTlsContext",

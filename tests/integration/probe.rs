@@ -110,7 +110,7 @@ fn a_network_policy_without_a_way_to_mesh_ca_keeps_phase_2_from_moving_anything(
         rootshift(&format!(
             "run citadel-to-meshca --twin=mesh.yaml -o jsonl --set probe=never {flags}"
         ))
-        .file("mesh.yaml", &format!("{}{POLICY}", MESH.trim_start()))
+        .file("mesh.yaml", format!("{}{POLICY}", MESH.trim_start()))
         .run()
     };
     let refused = run("").code(3);
