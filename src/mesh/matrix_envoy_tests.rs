@@ -1,5 +1,8 @@
 //! A sample of the random meshes, put to two bare Envoys: one is every client, the other every server. The matrix and
 //! they give the same answers.
+//!
+//! `tests/integration/pki/envoy` puts single certificates to them, and which side refuses; this is about the verdict on a pair
+//! of workloads, of which only this crate's inside knows.
 
 #![allow(clippy::unwrap_used)]
 
@@ -24,22 +27,23 @@ const MESHES: usize = 120;
 /// Envoy starts in one second, and in some on a busy machine.
 const START: Duration = Duration::from_secs(60);
 
-/// The lab's Envoy, where it is built.
+/// The one that is named, or the lab's.
 fn program() -> Option<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
         PathBuf::from,
     );
-    let program = target.join("lab/bin/envoy");
+    let named = std::env::var_os("ROOTSHIFT_ENVOY").map(PathBuf::from);
+    let program = named.unwrap_or_else(|| target.join("lab/bin/envoy"));
     if program.exists() {
         return Some(program);
     }
     assert!(
         std::env::var_os("ROOTSHIFT_NO_SKIP").is_none(),
-        "this test may not be skipped: the lab is not built"
+        "this test may not be skipped: there is no Envoy"
     );
     // What the macros print is only seen of a test that fails.
-    let line = "skipped: there is no Envoy (tests/lab/lab build)\n";
+    let line = "skipped: there is no Envoy (tests/lab/lab build, or name one in ROOTSHIFT_ENVOY)\n";
     std::io::stderr().write_all(line.as_bytes()).ok();
     None
 }

@@ -221,3 +221,47 @@ fn a_dormant_ca_secret_that_istiod_would_load_next_is_deleted_by_a_second_run() 
         "the new root stays"
     );
 }
+
+/// A copy of the CA's key in the clear is the CA: a site may have it encrypted on the way to the file.
+#[cfg(unix)]
+#[test]
+fn copies_go_through_the_sites_filter_and_what_does_not_hide_them_is_not_written() {
+    const COPY: &str = r#"
+//! A copy through each filter.
+//! mutates: false
+fn main(p) {
+    let m = mesh::connect();
+    let plain = m.back_up_secret("cacerts", "plain");
+    for filter in ["tr A-Za-z N-ZA-Mn-za-m", "cat", "true", "echo no key >&2; exit 3", "printf '\\377'"] {
+        try { print(m.back_up_secret("cacerts", "copies", #{ filter: filter })); } catch (e) { print(`${e.kind}: ${e.message}`); }
+    }
+}
+"#;
+    let ran = rootshift("run copy.rhai --twin=mesh.yaml -o jsonl")
+        .file("mesh.yaml", PLUGGED)
+        .file("copy.rhai", COPY.trim_start())
+        .run()
+        .code(0);
+    assert_eq!(
+        outputs(&ran),
+        [
+            "copies/cacerts.yaml.filtered",
+            "environment: backup of secret `cacerts`: `cat` left the secret in what it wrote",
+            "environment: backup of secret `cacerts`: `true` wrote nothing",
+            "environment: `echo no key >&2; exit 3`, through which the copies of secrets go, ended with 3: no key",
+            "environment: backup of secret `cacerts`: `printf '\\377'` wrote something that is no text: have it write armour (age -a, gpg -a) or base64",
+        ]
+    );
+    let turned: String = ran
+        .file("copies/cacerts.yaml.filtered")
+        .chars()
+        .map(|c| match c {
+            'a'..='m' | 'A'..='M' => char::from(c as u8 + 13),
+            'n'..='z' | 'N'..='Z' => char::from(c as u8 - 13),
+            c => c,
+        })
+        .collect();
+    assert_eq!(turned, ran.file("plain/cacerts.yaml"));
+    let copies = std::fs::read_dir(ran.dir().join("copies")).unwrap();
+    assert_eq!(copies.count(), 1);
+}

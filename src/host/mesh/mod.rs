@@ -14,8 +14,6 @@ mod shape;
 mod tls;
 mod why;
 
-use std::path::Path;
-
 use jiff::Timestamp;
 use rhai::plugin::{NativeCallContext, export_module};
 use rhai::{Array, Dynamic, ImmutableString, Map};
@@ -98,6 +96,7 @@ pub(super) fn register(engine: &mut rhai::Engine) {
     back::add_to(&mut module);
     identity::add_to(&mut module);
     inventory::add_to(&mut module);
+    keep::add_to(&mut module);
     root_users::add_to(&mut module);
     secrets::add_to(&mut module);
     tls::add_to(&mut module);
@@ -392,50 +391,6 @@ mod words {
             None => mesh.view()?.survey.revisions_in_use(),
         };
         Ok(revisions.into_iter().map(Dynamic::from).collect())
-    }
-
-    /// Records on a namespace how it was injected before it was moved; a record stays as it is.
-    ///
-    /// - `namespace`: its name.
-    ///
-    /// ```rhai
-    /// mesh::connect().remember_injection("shop");
-    /// let notes = cluster::get("namespace", "shop").metadata.annotations;
-    /// assert(notes["rootshift.dev/previous-injection"] == "istio-injection=enabled", "as it was");
-    /// ```
-    #[rhai_fn(global, return_raw, pure, volatile)]
-    pub fn remember_injection(mesh: &mut Mesh, namespace: &str) -> Reply<()> {
-        let cluster = mesh.cluster.clone();
-        mesh.world.wait(async {
-            super::keep::remember(&cluster, namespace)
-                .await
-                .map_err(Failure::from)
-        })
-    }
-
-    /// Copies a secret of `istio-system` into a file that only its owner may read, and reads it back.
-    ///
-    /// - `name`: the secret.
-    /// - `directory`: where; it is made, for its owner only, if it is not there.
-    ///
-    /// Answers the path, or `()` if there is no such secret. Throws `environment` if the file cannot
-    /// be written. An existing copy is not overwritten; another name is taken.
-    ///
-    /// ```rhai
-    /// let path = mesh::connect().back_up_secret("istio-ca-secret", fs::temp_dir());
-    /// assert(fs::exists(path), path);
-    /// ```
-    #[rhai_fn(global, return_raw, pure, volatile)]
-    pub fn back_up_secret(mesh: &mut Mesh, name: &str, directory: &str) -> Reply<Dynamic> {
-        let cluster = mesh.cluster.clone();
-        let secret = mesh.world.wait(async {
-            let kind = cluster.kind("secrets").await?;
-            cluster.get(&kind, Some(names::ISTIO_SYSTEM), name).await
-        })?;
-        let Some(secret) = secret else {
-            return Ok(Dynamic::UNIT);
-        };
-        super::keep::back_up(secret.value(), Path::new(directory), name).map(Dynamic::from)
     }
 
     /// The API server, context and kubeconfig of the mesh's cluster: `#{context, server, kubeconfig}`,
