@@ -123,8 +123,7 @@ fn take(mesh: &Mesh, options: &Options) -> Reply<Map> {
     };
     let proxies: Array = view
         .survey
-        .proxies
-        .iter()
+        .here()
         .filter(|_| options.proxies)
         .map(|p| proxy(p, &view, &owners).into())
         .collect();
@@ -199,8 +198,7 @@ fn proxy(proxy: &Proxy, view: &View, owners: &BTreeMap<Workload, Owner>) -> Map 
 fn account(view: &View) -> Map {
     let survey = &view.survey;
     let unknown = survey
-        .proxies
-        .iter()
+        .here()
         .filter(|p| p.verdict.unknown().is_some())
         .count();
     let mut outside: Vec<String> = survey
@@ -211,7 +209,7 @@ fn account(view: &View) -> Map {
     outside.sort();
     outside.dedup();
     map([
-        ("checked", number(survey.proxies.len() - unknown)),
+        ("checked", number(survey.here().count() - unknown)),
         ("unknown", number(unknown + survey.unjudged.len())),
         ("skipped", tally(inventory::skipped(survey))),
         ("outside", list(outside)),
@@ -233,7 +231,7 @@ fn counts(view: &View) -> Map {
     let mut add = |kind: &'static str, value: String| {
         *by.entry(kind).or_default().entry(value).or_default() += 1;
     };
-    for proxy in &view.survey.proxies {
+    for proxy in view.survey.here() {
         let (pod, verdict) = (proxy.pod(), &proxy.verdict);
         add(
             "revisions",

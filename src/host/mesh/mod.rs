@@ -54,13 +54,16 @@ impl Mesh {
     }
 
     fn wait<T>(&self, call: impl Future<Output = Result<T, MeshError>>) -> Reply<T> {
-        self.world.wait(async { call.await.map_err(failure) })
+        let answer = self.world.wait(async { call.await.map_err(failure) });
+        self.world.gatekeeper().tell(&self.options.dumps);
+        answer
     }
 
-    fn ask(&self, gate: Gate, findings: &[Finding]) -> Reply<()> {
+    fn ask(&self, gate: Gate, view: &View, findings: &[Finding]) -> Reply<()> {
+        let rests_on = view.survey.rests_on_dumps();
         self.world
             .gatekeeper()
-            .ask(gate, findings)
+            .ask(gate, findings, rests_on.into_iter().collect())
             .map_err(|refusal| kit::fail(refused(&refusal)))
     }
 }
@@ -148,7 +151,10 @@ mod words {
             &["read_timeout", "settle", "concurrency"],
         )?;
         let world = World::of(&ctx)?;
-        let mut options = SurveyOptions::default();
+        let mut options = SurveyOptions {
+            dumps: world.dumps().clone(),
+            ..SurveyOptions::default()
+        };
         if let Some(seconds) = given.read_timeout {
             options.read.limits.total = reasonable("`read_timeout`", seconds)?;
         }
@@ -471,8 +477,8 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn check_healthy(mesh: &mut Mesh) -> Reply<()> {
-        let findings = gate::healthy(&mesh.view()?);
-        mesh.ask(gate::HEALTHY, &findings)
+        let view = mesh.view()?;
+        mesh.ask(gate::HEALTHY, &view, &gate::healthy(&view))
     }
 
     /// Check RS304: a revision is installed and ready, its proxies will be signed for by `signer` and
@@ -504,7 +510,7 @@ mod words {
             Ok(view)
         })?;
         let findings = gate::revision_ready(&view, revision, signer, &trusts);
-        mesh.ask(gate::REVISION, &findings)
+        mesh.ask(gate::REVISION, &view, &findings)
     }
 
     /// Check RS301: every proxy of the mesh trusts all of these CAs; unknown is no, and so is a mesh
@@ -526,8 +532,9 @@ mod words {
         for name in &wanted {
             super::named(mesh, name)?;
         }
-        let findings = gate::every_proxy_trusts(&mesh.view()?, &wanted);
-        mesh.ask(gate::TRUSTS, &findings)
+        let view = mesh.view()?;
+        let findings = gate::every_proxy_trusts(&view, &wanted);
+        mesh.ask(gate::TRUSTS, &view, &findings)
     }
 
     /// Check RS302: every workload certificate of the mesh is signed by this CA.
@@ -543,8 +550,9 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn check_signed_by(mesh: &mut Mesh, ca: &str) -> Reply<()> {
         super::named(mesh, ca)?;
-        let findings = gate::every_certificate_signed_by(&mesh.view()?, ca);
-        mesh.ask(gate::SIGNED_BY, &findings)
+        let view = mesh.view()?;
+        let findings = gate::every_certificate_signed_by(&view, ca);
+        mesh.ask(gate::SIGNED_BY, &view, &findings)
     }
 
     /// Check RS303: no proxy trusts a root of this CA any more, by fingerprint.
@@ -560,8 +568,9 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn check_root_gone(mesh: &mut Mesh, ca: &str) -> Reply<()> {
         let roots = super::named(mesh, ca)?;
-        let findings = gate::root_is_gone(&mesh.view()?, &roots);
-        mesh.ask(gate::ROOT_GONE, &findings)
+        let view = mesh.view()?;
+        let findings = gate::root_is_gone(&view, &roots);
+        mesh.ask(gate::ROOT_GONE, &view, &findings)
     }
 
     /// Check RS306: an invalid VirtualService is refused by an istiod, tried by a dry run, wherever a webhook is said to
@@ -576,7 +585,9 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn check_validation(mesh: &mut Mesh) -> Reply<()> {
         let findings = mesh.world.wait(gate::validation_answers(&mesh.cluster))?;
-        mesh.ask(gate::VALIDATION, &findings)
+        let keeper = mesh.world.gatekeeper();
+        let settled = keeper.ask(gate::VALIDATION, &findings, Vec::new());
+        settled.map_err(|refusal| kit::fail(super::refused(&refusal)))
     }
 
     /// Asks, before anything is deleted, the gates that guard the deletion of a secret of

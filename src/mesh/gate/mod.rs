@@ -131,6 +131,7 @@ impl View {
         let cas = ca::find(cluster, given).await?;
         let mut survey = Survey::take(cluster, &cas, options).await?;
         abroad::add(&mut survey, cluster, others, &cas, options).await?;
+        options.dumps.tell_fates(&survey);
         let revisions = revision::read_all(cluster, &survey.injection).await?;
         Ok(Self {
             survey,
