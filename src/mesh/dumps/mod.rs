@@ -11,6 +11,7 @@
 mod rules;
 mod saved;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +25,7 @@ use super::pods::ProxyPod;
 use super::read::{FILE_MOUNTED, ProxyReading, Source};
 use super::survey::Survey;
 use crate::cluster::Cluster;
-use crate::effect::files::{self, Entry, FileError};
+use crate::effect::files::{self, FileError};
 use crate::pki::CertCache;
 
 /// How much of a file is read.
@@ -70,7 +71,7 @@ struct Tellings {
 /// One file that may be a proxy's.
 #[derive(Debug, Clone)]
 struct File {
-    entry: Entry,
+    entry: files::Entry,
     namespace: String,
     name: String,
 }
@@ -90,10 +91,12 @@ impl File {
 pub struct Fates(BTreeMap<PathBuf, Fate>);
 
 /// The most that became of a file, in several clusters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Fate {
     /// Its proxy cannot be judged by it, and says why.
     Refused,
+    /// Its proxy is judged by another one; why not by this.
+    Beside(String),
     /// Its proxy was asked.
     Spare,
     /// Its proxy is judged by it.
@@ -109,8 +112,15 @@ impl Fates {
     }
 
     fn add(&mut self, file: &Path, fate: Fate) {
-        let known = self.0.entry(file.to_owned()).or_insert(fate);
-        *known = fate.max(*known);
+        match self.0.entry(file.to_owned()) {
+            Entry::Occupied(mut known) if *known.get() < fate => {
+                known.insert(fate);
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(place) => {
+                place.insert(fate);
+            }
+        }
     }
 }
 
@@ -167,15 +177,12 @@ impl Dumps {
                     .for_each(|file| fates.add(&file.entry.path, Fate::Spare));
                 continue;
             }
-            match self.choose(found, &reading.pod, &mut planes, certs).await {
+            let chosen = self.choose(found, &reading.pod, &mut planes, certs, &mut fates);
+            match chosen.await {
                 Ok((file, saved)) => {
-                    fates.add(&file.entry.path, Fate::Used);
                     *reading = by_dump(reading.pod.clone(), file, &saved);
                 }
                 Err(reason) => {
-                    found
-                        .iter()
-                        .for_each(|file| fates.add(&file.entry.path, Fate::Refused));
                     for why in [
                         reading.secrets.as_mut().err(),
                         reading.matchers.as_mut().err(),
@@ -200,21 +207,12 @@ impl Dumps {
         let files = self.by_name();
         let found = files.get(&(machine.namespace.clone(), machine.name.clone()))?;
         let mut planes = ControlPlanes::of(cluster);
-        let chosen = self.choose(found, machine, &mut planes, certs).await;
-        Some(match chosen {
-            Ok((file, saved)) => {
-                fates.add(&file.entry.path, Fate::Used);
-                let mut machine = machine.clone();
-                machine.revision = saved.revision();
-                Ok(by_dump(machine, file, &saved))
-            }
-            Err(reason) => {
-                found
-                    .iter()
-                    .for_each(|file| fates.add(&file.entry.path, Fate::Refused));
-                Err(reason)
-            }
-        })
+        let chosen = self.choose(found, machine, &mut planes, certs, fates).await;
+        Some(chosen.map(|(file, saved)| {
+            let mut machine = machine.clone();
+            machine.revision = saved.revision();
+            by_dump(machine, file, &saved)
+        }))
     }
 
     /// The one dump that may stand for a proxy, of those with its name.
@@ -224,8 +222,12 @@ impl Dumps {
         pod: &ProxyPod,
         planes: &mut ControlPlanes<'_>,
         certs: &CertCache,
+        fates: &mut Fates,
     ) -> Result<(&'f File, Saved), String> {
-        let (mut own, mut reasons) = (Vec::new(), Vec::new());
+        found
+            .iter()
+            .for_each(|file| fates.add(&file.entry.path, Fate::Refused));
+        let (mut own, mut others) = (Vec::new(), Vec::new());
         for file in found {
             let saved = self.load(file, certs);
             let is_own = saved
@@ -235,7 +237,7 @@ impl Dumps {
                 .and_then(|saved| rules::is_of(saved, pod).map(|()| saved.clone()));
             match is_own {
                 Ok(saved) => own.push((file, saved)),
-                Err(reason) => reasons.push(refused(file, &reason)),
+                Err(reason) => others.push((file, refused(file, &reason))),
             }
         }
         if own.len() > 1 {
@@ -246,6 +248,7 @@ impl Dumps {
             ));
         }
         let Some((file, saved)) = own.pop() else {
+            let reasons: Vec<String> = others.into_iter().map(|(_, reason)| reason).collect();
             return Err(reasons.join("; "));
         };
         let now = Timestamp::now();
@@ -254,7 +257,13 @@ impl Dumps {
             stale => stale,
         };
         match current {
-            Ok(()) => Ok((file, saved)),
+            Ok(()) => {
+                fates.add(&file.entry.path, Fate::Used);
+                for (other, reason) in others {
+                    fates.add(&other.entry.path, Fate::Beside(reason));
+                }
+                Ok((file, saved))
+            }
             Err(reason) => Err(format!("{}; save it again", refused(file, &reason))),
         }
     }
@@ -326,6 +335,7 @@ impl Dumps {
                 add(&dir, Some(&namespace));
             }
         }
+        odd.sort();
         (files, odd)
     }
 
@@ -357,10 +367,15 @@ impl Dumps {
         for line in odd {
             self.tell(&line.clone(), line);
         }
-        let of = |fate: Option<Fate>| -> Vec<String> {
+        for fate in fates.0.values() {
+            if let Fate::Beside(reason) = fate {
+                self.tell(reason, reason.clone());
+            }
+        }
+        let of = |fate: Option<&Fate>| -> Vec<String> {
             let of_fate = files
                 .iter()
-                .filter(|file| fates.0.get(&file.entry.path).copied() == fate);
+                .filter(|file| fates.0.get(&file.entry.path) == fate);
             of_fate.map(File::shown).collect()
         };
         let strange = of(None);
@@ -372,7 +387,7 @@ impl Dumps {
             );
             self.tell(&key, text);
         }
-        let spare = of(Some(Fate::Spare));
+        let spare = of(Some(&Fate::Spare));
         if !spare.is_empty() {
             let text = format!(
                 "not used, since the proxy was asked itself: {}",

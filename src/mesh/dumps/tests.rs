@@ -295,12 +295,18 @@ fn what_is_not_used_is_said_once() {
     put("notes.txt");
     put(".hidden");
     put("a/b/c.json");
+    let doubled = put("shop/web-2.json");
     fates.add(&asked, Fate::Spare);
+    fates.add(
+        &doubled,
+        Fate::Beside("its dump shop/web-2.json is not used".into()),
+    );
     assert_eq!(
         say(&fates),
         [
             "DIR/a/b: not used: a dump is named NAMESPACE/POD.json or POD.NAMESPACE.json",
             "DIR/notes.txt: not used: a dump is named NAMESPACE/POD.json or POD.NAMESPACE.json",
+            "its dump shop/web-2.json is not used",
             "not used, since no running proxy and no WorkloadEntry has the name: DIR/gone-1.shop.json (a pod that is made \
              anew gets another name)",
             "not used, since the proxy was asked itself: DIR/shop/web-1.json",
