@@ -139,7 +139,7 @@ const KINDS: &[(&str, Severity, &str, &str)] = &[
         "unknown",
         Severity::Unknown,
         "proxies and pods cannot be judged",
-        "make these pods readable, or remove them; what cannot be read blocks every gate",
+        "make these pods readable, give their dumps with --dump, or remove them; what cannot be read blocks every gate",
     ),
     (
         "unseen",

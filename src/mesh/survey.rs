@@ -187,7 +187,7 @@ impl Survey {
         };
         let (_, pod, oldest) = taken().min_by_key(|(changed, ..)| *changed)?;
         Some(format!(
-            "{} of {} proxies are judged by dumps that were saved, the oldest ({}.{}) {}",
+            "{} of {} proxies are judged by dumps that were saved; the oldest: {}.{}, {}",
             taken().count(),
             self.all().count(),
             pod.name,

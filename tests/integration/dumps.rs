@@ -65,7 +65,7 @@ fn run(mesh: &str, script: &str) -> Program {
 
 /// What was printed by that name.
 #[track_caller]
-fn said<'a>(ran: &'a Ran, what: &str) -> String {
+fn said(ran: &Ran, what: &str) -> String {
     let prefix = format!("{what}: ");
     let events = ran.events();
     let mut texts = events.iter().filter(|e| e["event"] == "output");
@@ -87,8 +87,11 @@ fn main(p) {
     let name = pod("pay", "api");
     let file = `dumps/${name}.pay.json`;
     ask("none");
+    try { workload::restart("Deployment", "pay", "api"); } catch (e) { print(`restart: ${e.code}`); }
     let true_one = dump("pay", name);
     fs::write(file, true_one);
+    // Who can be asked is asked, whatever was saved.
+    fs::write(`dumps/${pod("shop", "web")}.shop.json`, "{}");
     ask("its own");
     print(`inventory: ${mesh::connect().inventory().exceptions.filter(|e| e.kind == "from-dump")[0].items}`);
 
@@ -140,6 +143,7 @@ fn main(p) {
         );
     };
     unknown("none", "unknown");
+    assert_eq!(said(&ran, "restart"), "RS103");
     assert_eq!(said(&ran, "its own"), "passed");
     assert!(said(&ran, "inventory").contains("(pay/api): from a dump, at most 0 min old"));
     unknown("another's", "it is of `web-");
@@ -165,6 +169,10 @@ fn main(p) {
     let notes = notes(&events);
     let strange = notes.iter().filter(|n| n.contains("no running proxy"));
     assert_eq!(strange.count(), 1, "the replaced pod's, once: {notes:?}");
+    let spare = notes
+        .iter()
+        .filter(|n| n.contains("was asked itself: dumps/web-"));
+    assert_eq!(spare.count(), 1, "{notes:?}");
     let beside = notes.iter().filter(|n| n.contains("no bootstrap section"));
     assert_eq!(
         beside.count(),

@@ -50,7 +50,7 @@ mod words {
     /// one moment.
     ///
     /// Answers `#{proxies, account, counts, exceptions, pairs, namespaces, revisions, roots, expires, behind,
-    /// made_anew}`. `proxies`: as `m.proxies()`, each with `owner` (the topmost controller) and `moves` (how a
+    /// made_anew}`. `proxies`: as `m.proxies()`, and machines (WorkloadEntries) of which there is a dump, each with `owner` (the topmost controller) and `moves` (how a
     /// migration gives it a new proxy: `rollout restart`, `evict one by one (OnDelete)`, `made anew by its
     /// CronJob …`, `by hand: …`, `gateway: beside, then in place`, `held: …`). `account`: `#{checked, unknown,
     /// skipped, outside}`, numbers of proxies that were judged and of those and pods that could not be, pods
@@ -187,7 +187,7 @@ fn take(mesh: &Mesh, options: &Options) -> Reply<Map> {
 }
 
 fn proxy(proxy: &Proxy, view: &View, owners: &BTreeMap<Workload, Owner>) -> Map {
-    let mut map = shape::proxy(proxy, &view.cas);
+    let mut map = shape::proxy(proxy, &view.cas, view.survey.taken_at);
     let owner = owners.get(&proxy.pod().workload);
     let text = |value: Option<String>| value.map_or(Dynamic::UNIT, Dynamic::from);
     map.insert("owner".into(), text(owner.map(|o| o.name.clone())));

@@ -171,12 +171,13 @@ mod words {
         })
     }
 
-    /// Every proxy, by namespace and name, with what it holds and what that means.
+    /// Every proxy that is in a pod, by namespace and name, with what it holds and what that means.
     ///
     /// Answers maps of `namespace`, `pod`, `workload` (`#{kind, namespace, name}`), `kind`,
     /// `revision`, `ready`, `trusts` (names of the CAs it trusts), `other_roots` (fingerprints
-    /// without a name), `signer`, `trust_domain`, `expires`, `expiry`, and `unknown`: the reason why
-    /// its trust cannot be told, or `()`.
+    /// without a name), `signer`, `trust_domain`, `expires`, `expiry`, `dump`: from what dump it is judged, as
+    /// `from a dump, at most 3 h old`, or `()` for one that was asked itself, and `unknown`: the reason why its trust
+    /// cannot be told, or `()`.
     ///
     /// ```rhai
     /// for p in mesh::connect().proxies() { assert(p.trusts.contains("CITADEL"), p.pod); }
@@ -188,7 +189,7 @@ mod words {
             .survey
             .proxies
             .iter()
-            .map(|p| shape::proxy(p, &view.cas).into())
+            .map(|p| shape::proxy(p, &view.cas, view.survey.taken_at).into())
             .collect())
     }
 

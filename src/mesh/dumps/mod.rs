@@ -55,9 +55,12 @@ impl Taken {
 #[derive(Debug, Default)]
 pub struct Dumps {
     directories: Vec<PathBuf>,
-    read: Mutex<HashMap<PathBuf, (Stamp, Arc<Reading<Saved>>)>>,
+    read: Mutex<HashMap<PathBuf, Read>>,
     told: Mutex<Tellings>,
 }
+
+/// What a file held, and when.
+type Read = (Stamp, Arc<Reading<Saved>>);
 
 /// What tells one content of a file from another.
 type Stamp = (Option<std::time::SystemTime>, u64);
@@ -172,9 +175,9 @@ impl Dumps {
                 continue;
             };
             if reading.source != Source::Nobody {
-                found
-                    .iter()
-                    .for_each(|file| fates.add(&file.entry.path, Fate::Spare));
+                for file in found {
+                    fates.add(&file.entry.path, Fate::Spare);
+                }
                 continue;
             }
             let chosen = self.choose(found, &reading.pod, &mut planes, certs, &mut fates);
@@ -183,12 +186,12 @@ impl Dumps {
                     *reading = by_dump(reading.pod.clone(), file, &saved);
                 }
                 Err(reason) => {
-                    for why in [
+                    let whys = [
                         reading.secrets.as_mut().err(),
                         reading.matchers.as_mut().err(),
-                    ] {
-                        why.into_iter()
-                            .for_each(|why| *why = format!("{why}; {reason}"));
+                    ];
+                    for why in whys.into_iter().flatten() {
+                        *why = format!("{why}; {reason}");
                     }
                 }
             }
@@ -224,9 +227,9 @@ impl Dumps {
         certs: &CertCache,
         fates: &mut Fates,
     ) -> Result<(&'f File, Saved), String> {
-        found
-            .iter()
-            .for_each(|file| fates.add(&file.entry.path, Fate::Refused));
+        for file in found {
+            fates.add(&file.entry.path, Fate::Refused);
+        }
         let (mut own, mut others) = (Vec::new(), Vec::new());
         for file in found {
             let saved = self.load(file, certs);
@@ -422,12 +425,9 @@ fn by_dump(pod: ProxyPod, file: &File, saved: &Saved) -> ProxyReading {
 /// Namespace and name of the proxy that a file's name stands for. Of the two a namespace has no dot.
 fn proxy_of(directory: Option<&str>, file: &str) -> Option<(String, String)> {
     let stem = file.strip_suffix(".json")?;
-    let (namespace, name) = match directory {
-        Some(namespace) => (namespace, stem),
-        None => {
-            let (name, namespace) = stem.rsplit_once('.')?;
-            (namespace, name)
-        }
+    let (name, namespace) = match directory {
+        Some(namespace) => (stem, namespace),
+        None => stem.rsplit_once('.')?,
     };
     (!namespace.is_empty() && !name.is_empty()).then(|| (namespace.to_owned(), name.to_owned()))
 }

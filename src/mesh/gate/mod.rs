@@ -183,7 +183,7 @@ fn known(survey: &Survey, needs_some: bool) -> Option<Finding> {
         Finding::new(
             JUDGED,
             evidence,
-            "make these pods readable, or remove them; then run this again",
+            "make these pods readable, give their dumps with --dump, or remove them; then run this again",
         )
     })
 }
@@ -193,7 +193,7 @@ fn seen(survey: &Survey) -> Option<Finding> {
         Finding::new(
             SEEN,
             survey.unseen.clone(),
-            "give every cluster of the mesh, each with --context, the one to change first; what has no pod look at by other means",
+            "give every cluster of the mesh, each with --context, the one to change first; of what has no pod give the dump, with --dump",
         )
     })
 }
