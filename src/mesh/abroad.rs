@@ -145,13 +145,10 @@ async fn machines(
         found => found?,
     };
     let mut unseen = Vec::new();
+    let mut look = options.dumps.look(cluster, &options.read.certs);
     for entry in &found {
         let machine = pods::machine(entry);
-        let by_dump =
-            options
-                .dumps
-                .of_machine(cluster, &machine, &options.read.certs, &mut survey.dumps);
-        let why = match by_dump.await {
+        let why = match look.of_machine(&machine).await {
             Some(Ok(reading)) => {
                 let proxy = Proxy::of(reading, cas, survey.taken_at);
                 survey.machines.push(proxy);
@@ -165,6 +162,7 @@ async fn machines(
             machine.workload
         ));
     }
+    survey.dumps.extend(look.end());
     let more = unseen.len().saturating_sub(NAMED);
     unseen.truncate(NAMED);
     if more > 0 {

@@ -145,7 +145,7 @@ const KINDS: &[(&str, Severity, &str, &str)] = &[
         "unseen",
         Severity::Unknown,
         "clusters and workloads of the mesh were not looked at",
-        "look at each: rootshift check --context THAT-CLUSTER; gates take every --context at once",
+        "look at each: rootshift check --context THAT-CLUSTER, gates take every --context at once; of a WorkloadEntry give the dump, with --dump",
     ),
     (
         "no-sidecar",

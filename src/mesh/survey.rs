@@ -156,10 +156,9 @@ impl Survey {
             // without news ends the survey.
             if nothing_new && (listing.undecided == 0 || !in_time) {
                 let mut readings = listing.readings(&mut known);
-                let dumps = &options.dumps;
-                let fates = dumps.stand_in(cluster, &mut readings, &options.read.certs);
-                let fates = fates.await;
-                return Ok(listing.into_survey(readings, fates, cas));
+                let mut look = options.dumps.look(cluster, &options.read.certs);
+                look.stand_in(&mut readings).await;
+                return Ok(listing.into_survey(readings, look.end(), cas));
             }
             if nothing_new || starting > 0 {
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -117,7 +117,8 @@ fn main(p) {
     fs::write(`dumps/pay/${name}.json`, "{}");
     ask("once more its own");
 
-    // istiod may tell it other roots now.
+    // istiod may tell it other roots now. Kubernetes' times are whole seconds.
+    sleep(1.1);
     workload::restart("Deployment", "istio-system", "istiod");
     workload::wait("Deployment", "istio-system", "istiod", #{ timeout: 60 });
     ask("stale");

@@ -50,9 +50,9 @@ mod words {
     /// one moment.
     ///
     /// Answers `#{proxies, account, counts, exceptions, pairs, namespaces, revisions, roots, expires, behind,
-    /// made_anew}`. `proxies`: as `m.proxies()`, and machines (WorkloadEntries) of which there is a dump, each with `owner` (the topmost controller) and `moves` (how a
-    /// migration gives it a new proxy: `rollout restart`, `evict one by one (OnDelete)`, `made anew by its
-    /// CronJob …`, `by hand: …`, `gateway: beside, then in place`, `held: …`). `account`: `#{checked, unknown,
+    /// made_anew}`. `proxies`: as `m.proxies()`, and machines (`WorkloadEntry`) of which there is a dump (`--dump`),
+    /// each with `owner` (the topmost controller) and `moves` (how a migration gives it a new proxy: `rollout restart`,
+    /// `evict one by one (OnDelete)`, `made anew by its CronJob …`, `by hand: …`, `gateway: beside, then in place`, `held: …`). `account`: `#{checked, unknown,
     /// skipped, outside}`, numbers of proxies that were judged and of those and pods that could not be, pods
     /// skipped by reason, and the workloads without a proxy. `counts`: proxies by `revisions`, `signers`,
     /// `trust_domains`, `roots`, `expiry` and `kinds`. `exceptions`: `#{kind, severity, title, count, items,

@@ -8,6 +8,7 @@
 //!
 //! Separate from [`super::dump`], which knows what a dump holds, whoever told it.
 
+mod look;
 mod rules;
 mod saved;
 
@@ -18,11 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use self::rules::ControlPlanes;
+pub(super) use self::look::Look;
 use self::saved::Saved;
 use super::dump::Reading;
-use super::pods::ProxyPod;
-use super::read::{FILE_MOUNTED, ProxyReading, Source};
 use super::survey::Survey;
 use crate::cluster::Cluster;
 use crate::effect::files::{self, FileError};
@@ -149,126 +148,16 @@ impl Dumps {
     }
 
     /// Says something once; `key` tells one thing from another where the words change.
-    pub(super) fn tell(&self, key: &str, text: String) {
+    fn tell(&self, key: &str, text: String) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.known.insert(key.to_owned()) {
             told.new.push(text);
         }
     }
 
-    /// Puts dumps in the place of what proxies could not be asked.
-    pub(super) async fn stand_in(
-        &self,
-        cluster: &Cluster,
-        readings: &mut [ProxyReading],
-        certs: &CertCache,
-    ) -> Fates {
-        let mut fates = Fates::default();
-        let files = self.by_name();
-        if files.is_empty() {
-            return fates;
-        }
-        let mut planes = ControlPlanes::of(cluster);
-        for reading in readings {
-            let key = (reading.pod.namespace.clone(), reading.pod.name.clone());
-            let Some(found) = files.get(&key) else {
-                continue;
-            };
-            if reading.source != Source::Nobody {
-                for file in found {
-                    fates.add(&file.entry.path, Fate::Spare);
-                }
-                continue;
-            }
-            let chosen = self.choose(found, &reading.pod, &mut planes, certs, &mut fates);
-            match chosen.await {
-                Ok((file, saved)) => {
-                    *reading = by_dump(reading.pod.clone(), file, &saved);
-                }
-                Err(reason) => {
-                    let whys = [
-                        reading.secrets.as_mut().err(),
-                        reading.matchers.as_mut().err(),
-                    ];
-                    for why in whys.into_iter().flatten() {
-                        *why = format!("{why}; {reason}");
-                    }
-                }
-            }
-        }
-        fates
-    }
-
-    /// What a dump says of a workload without a pod; `None`: there is no dump of its name.
-    pub(super) async fn of_machine(
-        &self,
-        cluster: &Cluster,
-        machine: &ProxyPod,
-        certs: &CertCache,
-        fates: &mut Fates,
-    ) -> Option<Result<ProxyReading, String>> {
-        let files = self.by_name();
-        let found = files.get(&(machine.namespace.clone(), machine.name.clone()))?;
-        let mut planes = ControlPlanes::of(cluster);
-        let chosen = self.choose(found, machine, &mut planes, certs, fates).await;
-        Some(chosen.map(|(file, saved)| {
-            let mut machine = machine.clone();
-            machine.revision = saved.revision();
-            by_dump(machine, file, &saved)
-        }))
-    }
-
-    /// The one dump that may stand for a proxy, of those with its name.
-    async fn choose<'f>(
-        &self,
-        found: &'f [File],
-        pod: &ProxyPod,
-        planes: &mut ControlPlanes<'_>,
-        certs: &CertCache,
-        fates: &mut Fates,
-    ) -> Result<(&'f File, Saved), String> {
-        for file in found {
-            fates.add(&file.entry.path, Fate::Refused);
-        }
-        let (mut own, mut others) = (Vec::new(), Vec::new());
-        for file in found {
-            let saved = self.load(file, certs);
-            let is_own = saved
-                .as_ref()
-                .as_ref()
-                .map_err(Clone::clone)
-                .and_then(|saved| rules::is_of(saved, pod).map(|()| saved.clone()));
-            match is_own {
-                Ok(saved) => own.push((file, saved)),
-                Err(reason) => others.push((file, refused(file, &reason))),
-            }
-        }
-        if own.len() > 1 {
-            let all: Vec<String> = own.iter().map(|(file, _)| file.shown()).collect();
-            return Err(format!(
-                "several dumps are of it, none of which is used: keep one of {}",
-                all.join(", ")
-            ));
-        }
-        let Some((file, saved)) = own.pop() else {
-            let reasons: Vec<String> = others.into_iter().map(|(_, reason)| reason).collect();
-            return Err(reasons.join("; "));
-        };
-        let now = Timestamp::now();
-        let current = match rules::is_current(&saved, file.written(), now) {
-            Ok(()) => rules::is_last_word(&saved, &planes.told(&saved).await),
-            stale => stale,
-        };
-        match current {
-            Ok(()) => {
-                fates.add(&file.entry.path, Fate::Used);
-                for (other, reason) in others {
-                    fates.add(&other.entry.path, Fate::Beside(reason));
-                }
-                Ok((file, saved))
-            }
-            Err(reason) => Err(format!("{}; save it again", refused(file, &reason))),
-        }
+    /// Begins to look for the dumps of one cluster's proxies.
+    pub(super) fn look<'a>(&'a self, cluster: &'a Cluster, certs: &'a CertCache) -> Look<'a> {
+        Look::begin(self, cluster, certs)
     }
 
     /// Reads a file, unless it was read as it is.
@@ -398,27 +287,6 @@ impl Dumps {
             );
             self.tell("spare", text);
         }
-    }
-}
-
-fn refused(file: &File, reason: &str) -> String {
-    format!("its dump {} is not used: {reason}", file.shown())
-}
-
-fn by_dump(pod: ProxyPod, file: &File, saved: &Saved) -> ProxyReading {
-    let secrets = if pod.file_mounted {
-        Err(FILE_MOUNTED.into())
-    } else {
-        Ok(saved.secrets.clone())
-    };
-    ProxyReading {
-        pod,
-        source: Source::Dump(Taken {
-            file: file.shown(),
-            changed: saved.changed,
-        }),
-        secrets,
-        matchers: saved.matchers.clone(),
     }
 }
 

@@ -103,7 +103,8 @@ fn is_held(leaf: &Cert, now: Timestamp) -> Result<(), String> {
     }
 }
 
-/// Whether nothing of the control plane has changed since that the proxy would be told.
+/// Whether nothing of the control plane has changed since that the proxy would be told. Kubernetes' times are whole
+/// seconds, rounded down: of what happened in the same second nothing is said.
 ///
 /// # Errors
 /// What has changed, or why that is not known.

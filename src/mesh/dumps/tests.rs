@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::rules::{Told, is_current, is_last_word, is_of};
 use super::*;
-use crate::mesh::pods::{ProxyKind, Workload};
+use crate::mesh::pods::{ProxyKind, ProxyPod, Workload};
 use crate::pki::SpiffeId;
 use crate::pki::mint::{Authority, CaSpec, LeafSpec};
 
