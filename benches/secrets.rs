@@ -15,7 +15,7 @@ use base64::Engine as _;
 use jiff::Timestamp;
 use rootshift::mesh::dump;
 use rootshift::mesh::pods::{ProxyKind, ProxyPod, Workload};
-use rootshift::mesh::read::ProxyReading;
+use rootshift::mesh::read::{ProxyReading, Source};
 use rootshift::mesh::verdict::Verdict;
 use rootshift::pki::mint::{Authority, CaSpec, KeySpec, LeafSpec};
 use rootshift::pki::{Bundle, CertCache, NamedCa, SpiffeId};
@@ -79,6 +79,7 @@ fn main() {
             };
             let reading = ProxyReading {
                 pod: pod(),
+                source: Source::Itself,
                 secrets,
                 matchers: Err(String::new()),
             };
@@ -134,6 +135,8 @@ fn proxy(root: &Authority, bundle: &str, now: Timestamp) -> Proxy {
 fn pod() -> ProxyPod {
     ProxyPod {
         restarts: 0,
+        started: None,
+        addresses: Vec::new(),
         namespace: "shop".into(),
         name: "front-1".into(),
         uid: "1".into(),

@@ -259,6 +259,10 @@ pub struct SessionArgs {
     /// Name a root certificate (PEM); it is known by its fingerprint.
     #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
     pub ca: Vec<(String, String)>,
+    /// Judge proxies that cannot be asked by the dumps in this directory (NAMESPACE/POD.json or POD.NAMESPACE.json, each
+    /// the whole of GET /config_dump; of a WorkloadEntry by its name); those that can be asked are asked.
+    #[arg(long, value_name = "DIR")]
+    pub dump: Vec<PathBuf>,
     /// Let one gate pass, or only what it says of one pod or workload (`RS301:shop/web`); recorded, and shown to the end.
     #[arg(long, value_name = "CODE[:NAME][=REASON]", value_parser = waiver)]
     pub waive: Vec<(String, Option<String>)>,

@@ -1,6 +1,9 @@
 //! Where a session runs: real clusters, or a twin; and the CAs that were named.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -12,6 +15,7 @@ use crate::{
     effect::files,
     engine::Failure,
     journal::{Mode, PairFigures, TargetRecord, TrafficFigures, TwinRecord},
+    mesh::dumps::Dumps,
     pki::{Bundle, NamedCa},
     run::TrafficSource,
     twin::{Figures, Prober, Twin, TwinOptions},
@@ -24,6 +28,7 @@ pub(super) struct Place {
     pub(super) no_cluster: Option<Failure>,
     pub(super) targets: Vec<TargetRecord>,
     pub(super) cas: Vec<NamedCa>,
+    pub(super) dumps: Arc<Dumps>,
     pub(super) twin: Option<TwinPlace>,
 }
 
@@ -46,6 +51,7 @@ impl Place {
             no_cluster: None,
             targets: Vec::new(),
             cas: Vec::new(),
+            dumps: dumps(&args.dump)?,
             twin: None,
         };
         for (name, file) in &args.ca {
@@ -174,6 +180,14 @@ pub(super) fn told(args: &SessionArgs) -> Mode {
     } else {
         Mode::ReadOnly
     }
+}
+
+/// Looks at `--dump DIR`.
+fn dumps(directories: &[PathBuf]) -> Result<Arc<Dumps>, Failure> {
+    let opened = Dumps::open(directories.to_vec());
+    Ok(Arc::new(
+        opened.map_err(|e| Failure::usage(format!("`--dump`: {e}")))?,
+    ))
 }
 
 /// Reads `--ca NAME=FILE`.

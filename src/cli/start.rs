@@ -117,12 +117,14 @@ pub(super) fn session(
         .collect();
     let no_cluster = place.no_cluster.clone();
     let cas = place.cas.clone();
+    let dumps = place.dumps.clone();
     let path_prefix = place.twin.as_ref().map(|t| t.programs.path().to_owned());
     let session = Session::open(opening, |port, bridge| {
         let world = World::new(WorldParts {
             clusters: clusters.clone(),
             no_cluster,
             cas: cas.clone(),
+            dumps: dumps.clone(),
             bridge,
             port,
             path_prefix,
@@ -133,7 +135,10 @@ pub(super) fn session(
             world.gatekeeper().clone(),
             clusters,
             cas,
-            SurveyOptions::default(),
+            SurveyOptions {
+                dumps,
+                ..SurveyOptions::default()
+            },
         );
         Stage {
             world,

@@ -1,5 +1,6 @@
 //! Reading: one object, a path, what the server is.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::call::{Call, Failure, json};
@@ -87,6 +88,28 @@ impl Cluster {
             Err(Failure::Status(s)) if s.is_missing_object() => Ok(None),
             Err(failure) => Err(self.error(&call, failure)),
         }
+    }
+
+    /// When anybody last wrote an object, to the second, by its `managedFields`; where it has none, when it was made.
+    /// `None`: there is no such object.
+    ///
+    /// # Errors
+    /// Those of [`Self::get`].
+    pub async fn last_written(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Timestamp>, ClusterError> {
+        let read = self.with_managers(kind, namespace, name).await?;
+        Ok(read.and_then(|value| {
+            let metadata = &value["metadata"];
+            let managers = metadata["managedFields"].as_array().into_iter().flatten();
+            let times = managers
+                .map(|manager| &manager["time"])
+                .chain([&metadata["creationTimestamp"]]);
+            times.filter_map(|time| time.as_str()?.parse().ok()).max()
+        }))
     }
 
     /// One object that must be there.

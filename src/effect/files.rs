@@ -80,6 +80,37 @@ pub fn read_bytes(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
+/// What a directory holds.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The directory's path with the name.
+    pub path: PathBuf,
+    /// Whether it is a directory itself; links are followed.
+    pub is_dir: bool,
+    /// When it was written last, where the system tells.
+    pub written: Option<std::time::SystemTime>,
+    /// How long it is, in bytes.
+    pub length: u64,
+}
+
+/// What is in a directory, by name. What a link leads to is told, if anything.
+pub fn list(dir: &Path) -> Result<Vec<Entry>, FileError> {
+    let failed = |e: io::Error| io_error("list", dir, &e);
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let metadata = fs::metadata(&path).ok();
+        entries.push(Entry {
+            is_dir: metadata.as_ref().is_some_and(fs::Metadata::is_dir),
+            written: metadata.as_ref().and_then(|m| m.modified().ok()),
+            length: metadata.as_ref().map_or(0, fs::Metadata::len),
+            path,
+        });
+    }
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(entries)
+}
+
 /// The permission bits of a file; `None` where the system has none.
 pub fn mode(path: &Path) -> Result<Option<u32>, FileError> {
     let metadata = fs::metadata(path).map_err(|e| io_error("read", path, &e))?;

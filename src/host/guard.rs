@@ -12,7 +12,8 @@ use futures::future::BoxFuture;
 
 use super::world::RunPort;
 use crate::cluster::{Cluster, ClusterError, Mutation, Policy, PolicyError, Refusal, Written};
-use crate::journal::{Event, GateVerdict};
+use crate::journal::{Event, GateVerdict, Level};
+use crate::mesh::dumps::Dumps;
 use crate::mesh::effect;
 use crate::mesh::gate::{self, Finding, Gate};
 use crate::mesh::survey::SurveyOptions;
@@ -41,13 +42,19 @@ impl Gatekeeper {
             .insert(gate.code.to_owned(), reason.to_owned());
     }
 
-    /// Answers for a gate that a script asked: passes, is waived, or refuses.
+    /// Answers for a gate that a script asked: passes, is waived, or refuses. `rests_on`: what somebody should know who
+    /// relies on it.
     ///
     /// # Errors
     /// The refusal, with every finding as evidence.
-    pub fn ask(&self, gate: Gate, findings: &[Finding]) -> Result<(), Refusal> {
+    pub fn ask(
+        &self,
+        gate: Gate,
+        findings: &[Finding],
+        rests_on: Vec<String>,
+    ) -> Result<(), Refusal> {
         if findings.is_empty() {
-            self.emit(gate, GateVerdict::Passed, Vec::new(), None, None);
+            self.emit(gate, GateVerdict::Passed, rests_on, None, None);
             return Ok(());
         }
         self.settle(findings)
@@ -121,6 +128,14 @@ impl Gatekeeper {
         accepted.or_else(|| self.port.waived(finding.gate.code, &finding.evidence))
     }
 
+    /// Says what is new about dumps.
+    pub(super) fn tell(&self, dumps: &Dumps) {
+        for text in dumps.news() {
+            let level = Level::Warn;
+            self.port.emit(Event::Note { level, text });
+        }
+    }
+
     fn emit(
         &self,
         gate: Gate,
@@ -170,7 +185,9 @@ impl MeshGuard {
             return Ok(());
         };
         let reviewed = gate::review(cluster, &self.clusters, &self.given, &effect, &self.options);
-        let findings = match reviewed.await {
+        let reviewed = reviewed.await;
+        self.gatekeeper.tell(&self.options.dumps);
+        let findings = match reviewed {
             Ok(findings) => findings,
             Err(crate::mesh::MeshError::Cluster(error)) => return Err(PolicyError::Failed(error)),
             // What cannot be judged is not let through: the reason becomes the finding.

@@ -67,6 +67,7 @@ impl Setup {
             clusters: Vec::new(),
             no_cluster: None,
             cas: Vec::new(),
+            dumps: Arc::default(),
             bridge: Bridge::new(runtime.handle().clone(), self.cancel.clone()),
             port: port.clone(),
             path_prefix: self.path_prefix,

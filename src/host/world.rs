@@ -9,6 +9,7 @@ use crate::effect::clock::Clock;
 use crate::engine::kit::{self, Reply};
 use crate::engine::{Bridge, Failure, FailureKind};
 use crate::journal::Event;
+use crate::mesh::dumps::Dumps;
 use crate::pki::NamedCa;
 use jiff::Timestamp;
 use rhai::{Dynamic, NativeCallContext};
@@ -40,6 +41,8 @@ pub struct WorldParts {
     pub no_cluster: Option<Failure>,
     /// CAs that were named on the command line, or by the twin.
     pub cas: Vec<NamedCa>,
+    /// Dumps for proxies that cannot be asked.
+    pub dumps: Arc<Dumps>,
     /// How words wait.
     pub bridge: Bridge,
     /// What the run offers its words.
@@ -204,6 +207,11 @@ impl World {
     /// CAs that were named on the command line, or by the twin.
     pub fn cas(&self) -> &[NamedCa] {
         &self.0.parts.cas
+    }
+
+    /// Dumps for proxies that cannot be asked.
+    pub fn dumps(&self) -> &Arc<Dumps> {
+        &self.0.parts.dumps
     }
 
     /// Who decides what a gate's findings do.

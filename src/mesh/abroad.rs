@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::survey::{Proxy, Survey, SurveyOptions, Unjudged};
-use super::{MeshError, names};
+use super::{MeshError, names, pods};
 use crate::cluster::{Cluster, ClusterError, Selector};
 use crate::pki::{NamedCa, decode_base64};
 
@@ -32,9 +32,14 @@ pub(super) async fn add(
         .filter(|other| other.server() != cluster.server())
     {
         let at = other.context();
-        match Survey::take(other, cas, options).await {
+        match of_other(other, cas, options).await {
             Ok(found) => {
-                let proxies = found.proxies.into_iter();
+                survey.dumps.extend(found.dumps);
+                let unseen = found.unseen.into_iter();
+                survey
+                    .unseen
+                    .extend(unseen.map(|line| format!("{line} (cluster `{at}`)")));
+                let proxies = found.proxies.into_iter().chain(found.machines);
                 survey
                     .abroad
                     .extend(proxies.map(|proxy| named_after(proxy, at)));
@@ -55,8 +60,17 @@ pub(super) async fn add(
         .map(Cluster::server)
         .collect();
     survey.unseen.extend(clusters(cluster, &seen).await?);
-    survey.unseen.extend(entries(cluster).await?);
-    Ok(())
+    machines(survey, cluster, cas, options).await
+}
+
+async fn of_other(
+    other: &Cluster,
+    cas: &[NamedCa],
+    options: &SurveyOptions,
+) -> Result<Survey, MeshError> {
+    let mut found = Survey::take(other, cas, options).await?;
+    machines(&mut found, other, cas, options).await?;
+    Ok(found)
 }
 
 /// A proxy of another cluster, told by it: `web-1.shop@east`, of workload `shop/web@east`.
@@ -110,33 +124,50 @@ fn server(kubeconfig: &Value) -> Option<String> {
     Some(server.trim_end_matches('/').to_owned())
 }
 
-/// Virtual machines and other workloads that have no pod.
-async fn entries(cluster: &Cluster) -> Result<Vec<String>, MeshError> {
+/// Virtual machines and other workloads that have no pod: judged by their dumps, or else unseen.
+async fn machines(
+    survey: &mut Survey,
+    cluster: &Cluster,
+    cas: &[NamedCa],
+    options: &SurveyOptions,
+) -> Result<(), MeshError> {
     let kind = match cluster.kind("workloadentries.networking.istio.io").await {
-        Err(ClusterError::UnknownKind { .. }) => return Ok(Vec::new()),
+        Err(ClusterError::UnknownKind { .. }) => return Ok(()),
         kind => kind?,
     };
     let found = match cluster.list(&kind, None, &Selector::default()).await {
         Err(why @ ClusterError::Forbidden(_)) => {
-            return Ok(vec![format!(
+            survey.unseen.push(format!(
                 "whether workloads without a pod are part of the mesh is not known: {why}"
-            )]);
+            ));
+            return Ok(());
         }
         found => found?,
     };
-    let mut lines: Vec<String> = found
-        .iter()
-        .take(NAMED)
-        .map(|entry| {
-            format!(
-                "WorkloadEntry {}/{} is a workload without a pod, whose proxy was not looked at",
-                entry.namespace().unwrap_or_default(),
-                entry.name()
-            )
-        })
-        .collect();
-    if found.len() > NAMED {
-        lines.push(format!("and {} more WorkloadEntries", found.len() - NAMED));
+    let mut unseen = Vec::new();
+    let mut look = options.dumps.look(cluster, &options.read.certs);
+    for entry in &found {
+        let machine = pods::machine(entry);
+        let why = match look.of_machine(&machine).await {
+            Some(Ok(reading)) => {
+                let proxy = Proxy::of(reading, cas, survey.taken_at);
+                survey.machines.push(proxy);
+                continue;
+            }
+            Some(Err(reason)) => format!("; {reason}"),
+            None => String::new(),
+        };
+        unseen.push(format!(
+            "WorkloadEntry {} is a workload without a pod, whose proxy was not looked at{why}",
+            machine.workload
+        ));
     }
-    Ok(lines)
+    survey.dumps.extend(look.end());
+    let more = unseen.len().saturating_sub(NAMED);
+    unseen.truncate(NAMED);
+    if more > 0 {
+        unseen.push(format!("and {more} more WorkloadEntries"));
+    }
+    survey.unseen.extend(unseen);
+    Ok(())
 }

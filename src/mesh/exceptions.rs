@@ -12,6 +12,7 @@ use super::identity::{self, Change};
 use super::injection::{Injector, Labels};
 use super::matrix::{Failing, Matrix, Side, Talk};
 use super::pods::Workload;
+use super::read::Source;
 use super::revision::CaEndpoint;
 use super::survey::Proxy;
 use super::verdict::Expiry;
@@ -138,13 +139,13 @@ const KINDS: &[(&str, Severity, &str, &str)] = &[
         "unknown",
         Severity::Unknown,
         "proxies and pods cannot be judged",
-        "make these pods readable, or remove them; what cannot be read blocks every gate",
+        "make these pods readable, give their dumps with --dump, or remove them; what cannot be read blocks every gate",
     ),
     (
         "unseen",
         Severity::Unknown,
         "clusters and workloads of the mesh were not looked at",
-        "look at each: rootshift check --context THAT-CLUSTER; gates take every --context at once",
+        "look at each: rootshift check --context THAT-CLUSTER, gates take every --context at once; of a WorkloadEntry give the dump, with --dump",
     ),
     (
         "no-sidecar",
@@ -207,6 +208,12 @@ const KINDS: &[(&str, Severity, &str, &str)] = &[
         "name them if they are yours (--ca NAME=FILE); else find out who gives them to the proxies",
     ),
     (
+        "from-dump",
+        Severity::Note,
+        "proxies are judged by dumps that were saved, and not by asking them",
+        "save them again before each phase; what may not be taken from a dump is unknown",
+    ),
+    (
         "spare-root",
         Severity::Note,
         "roots are trusted that no certificate needs",
@@ -236,7 +243,7 @@ pub fn of(
     if view.survey.proxies.is_empty() {
         found.add("no-proxies", "a check of nothing proves nothing");
     }
-    for proxy in &view.survey.proxies {
+    for proxy in view.survey.here() {
         of_proxy(proxy, view.survey.taken_at, &mut found);
     }
     for pod in &view.survey.unjudged {
@@ -295,6 +302,10 @@ fn name(proxy: &Proxy) -> String {
 
 fn of_proxy(proxy: &Proxy, now: Timestamp, found: &mut Found) {
     let (verdict, name) = (&proxy.verdict, name(proxy));
+    if let Source::Dump(taken) = &proxy.reading.source {
+        let text = format!("{name}: {} ({})", taken.age(now), taken.file);
+        found.add("from-dump", text);
+    }
     if let Some(reason) = verdict.unknown() {
         found.add("unknown", format!("{name}: {reason}"));
         return;
@@ -336,8 +347,7 @@ fn pairs(view: &View, matrix: &Matrix, found: &mut Found) {
     // What is not known of a proxy is told once, and not for each of its pairs.
     let unknown: BTreeSet<String> = view
         .survey
-        .proxies
-        .iter()
+        .here()
         .filter(|p| p.verdict.unknown().is_some())
         .map(|p| p.pod().workload.to_string())
         .collect();
@@ -374,7 +384,7 @@ struct Roots(BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>);
 impl Roots {
     fn of(view: &View) -> Self {
         let mut all: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
-        for proxy in &view.survey.proxies {
+        for proxy in view.survey.here() {
             let workload = proxy.pod().workload.to_string();
             let (signers, lacking) = all.entry(workload).or_default();
             if let Signer::By { ca, .. } = &proxy.verdict.signer {
@@ -516,7 +526,7 @@ pub struct Held {
 /// The roots that proxies trust, by fingerprint.
 pub fn trusted_roots(view: &View) -> BTreeMap<Fingerprint, Held> {
     let mut out: BTreeMap<Fingerprint, Held> = BTreeMap::new();
-    for proxy in &view.survey.proxies {
+    for proxy in view.survey.here() {
         let stores = proxy.reading.secrets.as_ref().ok();
         let stores = stores.and_then(|s| s.trust.as_ref().ok());
         let mut seen = BTreeSet::new();
@@ -536,14 +546,10 @@ pub fn trusted_roots(view: &View) -> BTreeMap<Fingerprint, Held> {
             entry.proxies += 1;
         }
     }
-    let signing = view
-        .survey
-        .proxies
-        .iter()
-        .filter_map(|p| match &p.verdict.signer {
-            Signer::By { root, .. } | Signer::Foreign { root, .. } => Some(*root),
-            _ => None,
-        });
+    let signing = view.survey.here().filter_map(|p| match &p.verdict.signer {
+        Signer::By { root, .. } | Signer::Foreign { root, .. } => Some(*root),
+        _ => None,
+    });
     let of_istiod = view
         .revisions
         .iter()
@@ -568,7 +574,7 @@ pub fn trusted_roots(view: &View) -> BTreeMap<Fingerprint, Held> {
 /// The intermediates that proxies present, by fingerprint.
 pub fn intermediates(view: &View) -> BTreeMap<Fingerprint, Held> {
     let mut out: BTreeMap<Fingerprint, Held> = BTreeMap::new();
-    for proxy in &view.survey.proxies {
+    for proxy in view.survey.here() {
         let chains = proxy.reading.secrets.as_ref().ok();
         let chains = chains.and_then(|s| s.chains.as_ref().ok());
         let certs = chains.into_iter().flatten().flatten();
@@ -590,7 +596,7 @@ fn roots(view: &View, found: &mut Found) {
     let roots = trusted_roots(view);
     // A root is spare only where it is known of every certificate that it does not need it.
     let all_known = view.survey.unjudged.is_empty()
-        && view.survey.proxies.iter().all(|p| {
+        && view.survey.here().all(|p| {
             let signer = &p.verdict.signer;
             matches!(signer, Signer::By { .. } | Signer::Foreign { .. })
         });

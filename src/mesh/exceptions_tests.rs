@@ -5,10 +5,11 @@
 use jiff::ToSpan as _;
 
 use super::super::dump::{Secrets, TrustStore};
+use super::super::dumps::Fates;
 use super::super::injection::Injection;
 use super::super::matchers::{Inbound, Matchers, Outbound};
 use super::super::pods::{ProxyKind, ProxyPod};
-use super::super::read::ProxyReading;
+use super::super::read::{ProxyReading, Source};
 use super::super::survey::Survey;
 use super::super::verdict::Verdict;
 use super::*;
@@ -49,8 +50,11 @@ fn found(
     let root = Some(signer.root()).filter(|root| bundle.contains(root));
     let chain = std::iter::once(cert).chain(root.cloned()).collect();
     let reading = ProxyReading {
+        source: Source::Itself,
         pod: ProxyPod {
             restarts: 0,
+            started: None,
+            addresses: Vec::new(),
             namespace: "shop".into(),
             name: "web-1".into(),
             uid: "1".into(),
@@ -90,7 +94,9 @@ fn view(proxies: Vec<Proxy>, cas: Vec<NamedCa>) -> View {
         survey: Survey {
             taken_at: now(),
             proxies,
+            machines: Vec::new(),
             abroad: Vec::new(),
+            dumps: Fates::default(),
             unseen: Vec::new(),
             starting: Vec::new(),
             skipped: Vec::new(),

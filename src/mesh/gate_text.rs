@@ -42,14 +42,14 @@ pub const ALL: &[GateText] = &[
         code: "RS103",
         looks_at: "Before each step: that every pod of the mesh could be read and judged, and that none is starting, going away, or without the sidecar that it should have.",
         why: "A proxy that cannot be read may be the one that trusts the old root alone. What is not known is never taken for safe.",
-        what_to_do: "`rootshift check` names them. Wait for pods that start; make those that hang or lack their sidecar anew; open the admin port (15000) to port-forward where it is closed; move ambient and proxyless workloads out of the mesh, or by hand.",
+        what_to_do: "`rootshift check` names them. Wait for pods that start; make those that hang or lack their sidecar anew; open the admin port (15000) to port-forward where it is closed, or give its dump with --dump DIR; move ambient and proxyless workloads out of the mesh, or by hand.",
         waiver: "These pods are left out of every verdict, also of those that follow.",
     },
     GateText {
         code: "RS104",
-        looks_at: "Before each step that changes who trusts whom, and between the phases: the clusters that istiod reads (secrets with the label istio/multiCluster=true) and the workloads without a pod (WorkloadEntry), and whether this run looked at them.",
+        looks_at: "Before each step that changes who trusts whom, and between the phases: the clusters that istiod reads (secrets with the label istio/multiCluster=true) and the workloads without a pod (WorkloadEntry), and whether this run looked at them; at the latter by their dumps (--dump DIR).",
         why: "A mesh over several clusters has one trust: a cluster whose proxies lack the new root refuses whoever has moved in another one. Virtual machines keep what they were given.",
-        what_to_do: "Give every cluster of the mesh, each with --context, the one to change first. Where an API server goes by another address here than in the secret, or a machine was looked at by other means, waive it by its name: --waive RS104:NAME=REASON.",
+        what_to_do: "Give every cluster of the mesh, each with --context, the one to change first. Where an API server goes by another address here than in the secret, or a machine whose dump cannot be given was looked at by other means, waive it by its name: --waive RS104:NAME=REASON.",
         waiver: "What was not looked at may refuse, or be refused, from this step on.",
     },
     GateText {

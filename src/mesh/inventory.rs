@@ -100,7 +100,15 @@ pub async fn owners(
         }
     };
     let held = held(cluster, survey).await;
-    let mut out = BTreeMap::new();
+    let machines = survey.machines.iter().map(|proxy| {
+        let workload = &proxy.pod().workload;
+        let owner = Owner {
+            name: format!("{} {workload}", workload.kind),
+            moves: Move::ByHand("no pod, give its agent the new revision's configuration".into()),
+        };
+        (workload.clone(), owner)
+    });
+    let mut out: BTreeMap<Workload, Owner> = machines.collect();
     for (workload, pod) in of {
         let found = known.iter().find(|k| {
             (&k.kind, &k.namespace, &k.name)
@@ -264,6 +272,8 @@ mod tests {
             name: "x-1".into(),
             uid: "1".into(),
             restarts: 0,
+            started: None,
+            addresses: Vec::new(),
             kind: proxy,
             workload: Workload {
                 kind: kind.into(),

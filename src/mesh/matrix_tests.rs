@@ -172,7 +172,7 @@ fn a_gateway_is_a_client_and_nobodys_server() {
 #[test]
 fn a_gateway_with_a_listener_for_the_mesh_is_a_server() {
     use super::super::pods::{ProxyKind, ProxyPod, Workload};
-    use super::super::read::ProxyReading;
+    use super::super::read::{ProxyReading, Source};
     use super::super::verdict::Verdict;
     let listening = |inbound: Inbound| {
         let pod = ProxyPod {
@@ -180,6 +180,8 @@ fn a_gateway_with_a_listener_for_the_mesh_is_a_server() {
             name: "egress-1".into(),
             uid: "1".into(),
             restarts: 0,
+            started: None,
+            addresses: Vec::new(),
             kind: ProxyKind::Gateway,
             workload: Workload {
                 kind: "Deployment".into(),
@@ -195,6 +197,7 @@ fn a_gateway_with_a_listener_for_the_mesh_is_a_server() {
         };
         let outbound = Outbound::default();
         let reading = ProxyReading {
+            source: Source::Itself,
             pod,
             secrets: Err("not of interest".into()),
             matchers: Ok(Matchers { inbound, outbound }),

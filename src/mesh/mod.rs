@@ -15,6 +15,7 @@ mod admission;
 pub mod ca;
 pub mod ca_secrets;
 pub mod dump;
+pub mod dumps;
 pub mod effect;
 pub mod exceptions;
 pub mod forecast;

@@ -4,8 +4,9 @@
 //! `istio-proxy`), its injector and its gateway charts. Every pod of the cluster ends in exactly
 //! one of the classes, so that a count can say what was not looked at and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::names;
@@ -16,6 +17,8 @@ use crate::cluster::Object;
 pub enum ProxyKind {
     /// `proxy router`: an ingress or egress gateway.
     Gateway,
+    /// A workload without a pod, by its `WorkloadEntry`: a virtual machine.
+    Machine,
     /// A sidecar among the init containers, with `restartPolicy: Always`.
     NativeSidecar,
     /// A sidecar among the containers.
@@ -29,6 +32,7 @@ impl ProxyKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
+            Self::Machine => "machine",
             Self::NativeSidecar => "native sidecar",
             Self::Sidecar => "sidecar",
             Self::Waypoint => "waypoint",
@@ -53,7 +57,7 @@ impl std::fmt::Display for Workload {
     }
 }
 
-/// A pod with a proxy that speaks for a workload.
+/// A pod with a proxy that speaks for a workload, or a `WorkloadEntry` in the place of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyPod {
     /// Its namespace.
@@ -64,6 +68,10 @@ pub struct ProxyPod {
     pub uid: String,
     /// How often its proxy was started again: one that was holds another certificate.
     pub restarts: u64,
+    /// Since when the proxy's container runs; of a `WorkloadEntry` nobody tells.
+    pub started: Option<Timestamp>,
+    /// Its addresses.
+    pub addresses: Vec<String>,
     /// What the proxy does.
     pub kind: ProxyKind,
     /// What made the pod.
@@ -147,6 +155,8 @@ pub fn classify(pod: &Object) -> PodClass {
         name: pod.name().to_owned(),
         uid: pod.uid().to_owned(),
         restarts: restarts(value),
+        started: started(value),
+        addresses: addresses(value),
         kind: kind_of(container, native),
         workload: workload_of(pod),
         service_account: service_account(value),
@@ -218,7 +228,7 @@ fn proxy_container(pod: &Value) -> Option<(&Value, bool)> {
     })
 }
 
-fn restarts(pod: &Value) -> u64 {
+fn status(pod: &Value) -> Option<&Value> {
     let statuses = ["/status/containerStatuses", "/status/initContainerStatuses"];
     let lists = statuses
         .iter()
@@ -226,8 +236,53 @@ fn restarts(pod: &Value) -> u64 {
     lists
         .flatten()
         .find(|status| status["name"] == names::PROXY_CONTAINER)
-        .and_then(|status| status["restartCount"].as_u64())
-        .unwrap_or_default()
+}
+
+fn restarts(pod: &Value) -> u64 {
+    let count = status(pod).and_then(|status| status["restartCount"].as_u64());
+    count.unwrap_or_default()
+}
+
+fn started(pod: &Value) -> Option<Timestamp> {
+    let since = status(pod)?.pointer("/state/running/startedAt")?;
+    since.as_str()?.parse().ok()
+}
+
+fn addresses(pod: &Value) -> Vec<String> {
+    let several = pod["status"]["podIPs"].as_array().into_iter().flatten();
+    let all = several.map(|ip| &ip["ip"]).chain([&pod["status"]["podIP"]]);
+    let all: BTreeSet<&str> = all.filter_map(Value::as_str).collect();
+    all.into_iter().map(str::to_owned).collect()
+}
+
+/// The proxy that a `WorkloadEntry` stands for, as far as the entry tells.
+pub(super) fn machine(entry: &Object) -> ProxyPod {
+    let (namespace, name) = (entry.namespace().unwrap_or_default(), entry.name());
+    let text = |key: &str| {
+        entry.value()["spec"][key]
+            .as_str()
+            .filter(|t| !t.is_empty())
+    };
+    ProxyPod {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        uid: entry.uid().to_owned(),
+        restarts: 0,
+        started: None,
+        addresses: text("address").map(str::to_owned).into_iter().collect(),
+        kind: ProxyKind::Machine,
+        workload: Workload {
+            kind: "WorkloadEntry".into(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        },
+        service_account: text("serviceAccount").unwrap_or("default").to_owned(),
+        revision: None,
+        admin_port: names::ADMIN_PORT,
+        labels: entry.labels(),
+        ready: true,
+        file_mounted: false,
+    }
 }
 
 fn kind_of(container: &Value, native: bool) -> ProxyKind {

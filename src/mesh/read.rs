@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 use serde_json::Value;
 
 use super::dump::{self, Reading, Secrets};
+use super::dumps::Taken;
 use super::matchers::{self, Matchers};
 use super::names;
 use super::pods::ProxyPod;
@@ -21,10 +22,23 @@ use crate::pki::CertCache;
 pub struct ProxyReading {
     /// Whose it is.
     pub pod: ProxyPod,
+    /// Who told it.
+    pub source: Source,
     /// Its certificates.
     pub secrets: Reading<Secrets>,
     /// Whom it accepts.
     pub matchers: Reading<Matchers>,
+}
+
+/// Who told what a proxy holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A dump that somebody saved, since the proxy could not be asked.
+    Dump(Taken),
+    /// The proxy itself.
+    Itself,
+    /// Nobody: it could not be asked.
+    Nobody,
 }
 
 /// How proxies are read.
@@ -51,6 +65,10 @@ impl Default for ReadOptions {
     }
 }
 
+/// Why the secrets of some proxies say nothing.
+pub(super) const FILE_MOUNTED: &str =
+    "its certificates are mounted as files: Envoy's secrets do not tell them";
+
 /// Reads all of these proxies; one result for each, in their order.
 pub async fn read_all(
     cluster: &Cluster,
@@ -67,6 +85,7 @@ async fn read_one(cluster: &Cluster, pod: ProxyPod, options: &ReadOptions) -> Pr
     match patiently(options, || attempt_one(cluster, &pod, options)).await {
         Ok((secrets, matchers)) => ProxyReading {
             pod,
+            source: Source::Itself,
             secrets,
             matchers,
         },
@@ -74,6 +93,7 @@ async fn read_one(cluster: &Cluster, pod: ProxyPod, options: &ReadOptions) -> Pr
             let reason = unreadable(&pod, &error);
             ProxyReading {
                 pod,
+                source: Source::Nobody,
                 secrets: Err(reason.clone()),
                 matchers: Err(reason),
             }
@@ -134,8 +154,7 @@ async fn attempt_one(
         }
     }
     if pod.file_mounted {
-        secrets =
-            Err("its certificates are mounted as files: Envoy's secrets do not tell them".into());
+        secrets = Err(FILE_MOUNTED.into());
     }
     Ok((secrets, matchers))
 }

@@ -5,13 +5,15 @@
 //! settle in time stays in the survey as undecided, and blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::dumps::{Dumps, Fates};
 use super::injection::{Injection, Injector, Labels};
 use super::pods::{self, PodClass, ProxyPod, Workload};
-use super::read::{self, ProxyReading, ReadOptions};
+use super::read::{self, ProxyReading, ReadOptions, Source};
 use super::verdict::Verdict;
 use super::{MeshError, names};
 use crate::cluster::{Cluster, Object, Selector};
@@ -24,6 +26,8 @@ pub struct SurveyOptions {
     pub read: ReadOptions,
     /// How long pods that start or go away are waited for.
     pub settle: Duration,
+    /// Dumps for what cannot be asked.
+    pub dumps: Arc<Dumps>,
     /// A workload whose pods are about to be made anew: those that have not come up are not waited for.
     pub replaced: Option<Workload>,
 }
@@ -33,6 +37,7 @@ impl Default for SurveyOptions {
         Self {
             read: ReadOptions::default(),
             settle: Duration::from_secs(30),
+            dumps: Arc::default(),
             replaced: None,
         }
     }
@@ -48,6 +53,14 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// Judges what it said.
+    pub(super) fn of(reading: ProxyReading, cas: &[NamedCa], now: Timestamp) -> Self {
+        Self {
+            verdict: Verdict::of(&reading, cas, now),
+            reading,
+        }
+    }
+
     /// The pod.
     pub fn pod(&self) -> &ProxyPod {
         &self.reading.pod
@@ -81,12 +94,16 @@ pub struct Outside {
 pub struct Survey {
     /// When the last proxy had been read.
     pub taken_at: Timestamp,
-    /// Every proxy of the cluster, by namespace and name.
+    /// Every proxy of the cluster that is in a pod, by namespace and name.
     pub proxies: Vec<Proxy>,
+    /// Proxies of the cluster without a pod, of which a dump was saved.
+    pub machines: Vec<Proxy>,
     /// Those of the mesh's other clusters that were looked at, told by their cluster: `web-1.shop@east`.
     pub abroad: Vec<Proxy>,
     /// What belongs to the mesh and was not looked at, a line each.
     pub unseen: Vec<String>,
+    /// What became of the dumps.
+    pub dumps: Fates,
     /// Ended pods.
     pub skipped: Vec<Unjudged>,
     /// Pods that count and cannot be judged: starting, going away, unsupported, lacking a proxy.
@@ -138,7 +155,10 @@ impl Survey {
             // What was listed before anything was read may be gone or replaced by now: only a list
             // without news ends the survey.
             if nothing_new && (listing.undecided == 0 || !in_time) {
-                return Ok(listing.into_survey(&known, cas));
+                let mut readings = listing.readings(&mut known);
+                let mut look = options.dumps.look(cluster, &options.read.certs);
+                look.stand_in(&mut readings).await;
+                return Ok(listing.into_survey(readings, look.end(), cas));
             }
             if nothing_new || starting > 0 {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -148,7 +168,31 @@ impl Survey {
 
     /// Every proxy of the mesh, in whichever cluster.
     pub fn all(&self) -> impl Iterator<Item = &Proxy> {
-        self.proxies.iter().chain(&self.abroad)
+        self.here().chain(&self.abroad)
+    }
+
+    /// Every proxy of the cluster, with a pod or without.
+    pub fn here(&self) -> impl Iterator<Item = &Proxy> {
+        self.proxies.iter().chain(&self.machines)
+    }
+
+    /// What rests on dumps that somebody saved, in a line; `None`: nothing does.
+    pub fn rests_on_dumps(&self) -> Option<String> {
+        let taken = || {
+            self.all().filter_map(|proxy| match &proxy.reading.source {
+                Source::Dump(taken) => Some((taken.changed, proxy.pod(), taken)),
+                Source::Itself | Source::Nobody => None,
+            })
+        };
+        let (_, pod, oldest) = taken().min_by_key(|(changed, ..)| *changed)?;
+        Some(format!(
+            "{} of {} proxies are judged by dumps that were saved; the oldest: {}.{}, {}",
+            taken().count(),
+            self.all().count(),
+            pod.name,
+            pod.namespace,
+            oldest.age(self.taken_at)
+        ))
     }
 
     /// The proxies of one namespace.
@@ -337,22 +381,34 @@ impl Listing {
         }
     }
 
-    fn into_survey(self, known: &BTreeMap<(String, u64), ProxyReading>, cas: &[NamedCa]) -> Survey {
-        let now = Timestamp::now();
-        let proxies = self
-            .proxies
-            .iter()
-            .filter_map(|pod| known.get(&pod.incarnation()))
-            .map(|reading| Proxy {
-                reading: reading.clone(),
-                verdict: Verdict::of(reading, cas, now),
+    /// What is known of the proxies that are listed.
+    fn readings(&self, known: &mut BTreeMap<(String, u64), ProxyReading>) -> Vec<ProxyReading> {
+        let listed = self.proxies.iter();
+        listed
+            .filter_map(|pod| {
+                let mut reading = known.remove(&pod.incarnation())?;
+                // Which dump is of a pod is asked of the pod as it is now.
+                if reading.source == Source::Nobody {
+                    reading.pod = pod.clone();
+                }
+                Some(reading)
             })
+            .collect()
+    }
+
+    fn into_survey(self, readings: Vec<ProxyReading>, dumps: Fates, cas: &[NamedCa]) -> Survey {
+        let now = Timestamp::now();
+        let proxies = readings
+            .into_iter()
+            .map(|reading| Proxy::of(reading, cas, now))
             .collect();
         Survey {
             taken_at: now,
             proxies,
+            machines: Vec::new(),
             abroad: Vec::new(),
             unseen: Vec::new(),
+            dumps,
             skipped: self.skipped,
             unjudged: self.unjudged,
             starting: self.starting,

@@ -32,6 +32,8 @@ fn pod(uid: &str, restarts: u64) -> ProxyPod {
         name: "web-1".into(),
         uid: uid.into(),
         restarts,
+        started: None,
+        addresses: Vec::new(),
         kind: ProxyKind::Sidecar,
         workload: Workload {
             kind: "Deployment".into(),

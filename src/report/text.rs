@@ -121,13 +121,12 @@ impl<O: Write + Send, E: Write + Send> Text<O, E> {
         if *verdict == GateVerdict::Refused {
             self.said.extend(evidence.iter().cloned());
         }
-        if *verdict != GateVerdict::Passed {
-            for line in evidence.iter().take(LINES) {
-                let _ = writeln!(text, "  - {line}");
-            }
-            if let Some(more) = evidence.len().checked_sub(LINES).filter(|n| *n > 0) {
-                let _ = writeln!(text, "  - and {more} more, which the journal holds");
-            }
+        // Of one that passed it is what somebody should know who relies on it.
+        for line in evidence.iter().take(LINES) {
+            let _ = writeln!(text, "  - {line}");
+        }
+        if let Some(more) = evidence.len().checked_sub(LINES).filter(|n| *n > 0) {
+            let _ = writeln!(text, "  - and {more} more, which the journal holds");
         }
         if let Some(reason) = reason {
             let _ = writeln!(text, "  reason: {reason}");

@@ -157,6 +157,7 @@ fn a_mutating_run_is_a_tree_of_steps_and_ends_with_its_figures() {
          step distribute\n\
          \x20 step move shop\n\
          \x20   gate roots passed: every proxy trusts both roots\n\
+         \x20     - 12 proxies\n\
          \x20   namespace/shop labeled\n\
          \x20   $ /x/asmcli 'a b'\n\
          \x20   asmcli| hello\n\

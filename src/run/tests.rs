@@ -101,6 +101,7 @@ fn run(code: &str, choices: Choices) -> (Ended, Vec<Event>) {
             clusters: Vec::new(),
             no_cluster: None,
             cas: Vec::new(),
+            dumps: Arc::default(),
             bridge,
             port,
             path_prefix: None,

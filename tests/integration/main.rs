@@ -18,6 +18,7 @@ mod cluster;
 mod clusters;
 mod contract;
 mod convergence;
+mod dumps;
 mod effects;
 mod fuzz;
 mod hazards;

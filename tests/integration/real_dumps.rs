@@ -8,7 +8,7 @@ use rootshift::cluster::Object;
 use rootshift::mesh::dump;
 use rootshift::mesh::matchers::{self, Accepts, Inbound};
 use rootshift::mesh::pods::{self, PodClass, ProxyKind, ProxyPod, Workload};
-use rootshift::mesh::read::ProxyReading;
+use rootshift::mesh::read::{ProxyReading, Source};
 use rootshift::mesh::verdict::{Expiry, Verdict};
 use rootshift::pki::{Bundle, Cert, NamedCa, Signer, SpiffeId};
 use serde_json::Value;
@@ -45,8 +45,11 @@ fn then() -> Timestamp {
 
 fn reading(file: &str, service_account: &str) -> ProxyReading {
     ProxyReading {
+        source: Source::Itself,
         pod: ProxyPod {
             restarts: 0,
+            started: None,
+            addresses: Vec::new(),
             namespace: "pay".into(),
             name: "pod".into(),
             uid: "1".into(),

@@ -150,6 +150,7 @@ pub fn on_cluster(
         clusters: vec![cluster.clone()],
         no_cluster: None,
         cas: cas.to_vec(),
+        dumps: Arc::default(),
         bridge: Bridge::new(runtime.handle().clone(), cancel.clone()),
         port: Arc::new(Twinlike),
         path_prefix: None,

@@ -50,9 +50,9 @@ mod words {
     /// one moment.
     ///
     /// Answers `#{proxies, account, counts, exceptions, pairs, namespaces, revisions, roots, expires, behind,
-    /// made_anew}`. `proxies`: as `m.proxies()`, each with `owner` (the topmost controller) and `moves` (how a
-    /// migration gives it a new proxy: `rollout restart`, `evict one by one (OnDelete)`, `made anew by its
-    /// CronJob …`, `by hand: …`, `gateway: beside, then in place`, `held: …`). `account`: `#{checked, unknown,
+    /// made_anew}`. `proxies`: as `m.proxies()`, and machines (`WorkloadEntry`) of which there is a dump (`--dump`),
+    /// each with `owner` (the topmost controller) and `moves` (how a migration gives it a new proxy: `rollout restart`,
+    /// `evict one by one (OnDelete)`, `made anew by its CronJob …`, `by hand: …`, `gateway: beside, then in place`, `held: …`). `account`: `#{checked, unknown,
     /// skipped, outside}`, numbers of proxies that were judged and of those and pods that could not be, pods
     /// skipped by reason, and the workloads without a proxy. `counts`: proxies by `revisions`, `signers`,
     /// `trust_domains`, `roots`, `expiry` and `kinds`. `exceptions`: `#{kind, severity, title, count, items,
@@ -123,8 +123,7 @@ fn take(mesh: &Mesh, options: &Options) -> Reply<Map> {
     };
     let proxies: Array = view
         .survey
-        .proxies
-        .iter()
+        .here()
         .filter(|_| options.proxies)
         .map(|p| proxy(p, &view, &owners).into())
         .collect();
@@ -188,7 +187,7 @@ fn take(mesh: &Mesh, options: &Options) -> Reply<Map> {
 }
 
 fn proxy(proxy: &Proxy, view: &View, owners: &BTreeMap<Workload, Owner>) -> Map {
-    let mut map = shape::proxy(proxy, &view.cas);
+    let mut map = shape::proxy(proxy, &view.cas, view.survey.taken_at);
     let owner = owners.get(&proxy.pod().workload);
     let text = |value: Option<String>| value.map_or(Dynamic::UNIT, Dynamic::from);
     map.insert("owner".into(), text(owner.map(|o| o.name.clone())));
@@ -199,8 +198,7 @@ fn proxy(proxy: &Proxy, view: &View, owners: &BTreeMap<Workload, Owner>) -> Map 
 fn account(view: &View) -> Map {
     let survey = &view.survey;
     let unknown = survey
-        .proxies
-        .iter()
+        .here()
         .filter(|p| p.verdict.unknown().is_some())
         .count();
     let mut outside: Vec<String> = survey
@@ -211,7 +209,7 @@ fn account(view: &View) -> Map {
     outside.sort();
     outside.dedup();
     map([
-        ("checked", number(survey.proxies.len() - unknown)),
+        ("checked", number(survey.here().count() - unknown)),
         ("unknown", number(unknown + survey.unjudged.len())),
         ("skipped", tally(inventory::skipped(survey))),
         ("outside", list(outside)),
@@ -233,7 +231,7 @@ fn counts(view: &View) -> Map {
     let mut add = |kind: &'static str, value: String| {
         *by.entry(kind).or_default().entry(value).or_default() += 1;
     };
-    for proxy in &view.survey.proxies {
+    for proxy in view.survey.here() {
         let (pod, verdict) = (proxy.pod(), &proxy.verdict);
         add(
             "revisions",

@@ -52,13 +52,16 @@ impl Mesh {
     }
 
     fn wait<T>(&self, call: impl Future<Output = Result<T, MeshError>>) -> Reply<T> {
-        self.world.wait(async { call.await.map_err(failure) })
+        let answer = self.world.wait(async { call.await.map_err(failure) });
+        self.world.gatekeeper().tell(&self.options.dumps);
+        answer
     }
 
-    fn ask(&self, gate: Gate, findings: &[Finding]) -> Reply<()> {
+    fn ask(&self, gate: Gate, view: &View, findings: &[Finding]) -> Reply<()> {
+        let rests_on = view.survey.rests_on_dumps();
         self.world
             .gatekeeper()
-            .ask(gate, findings)
+            .ask(gate, findings, rests_on.into_iter().collect())
             .map_err(|refusal| kit::fail(refused(&refusal)))
     }
 }
@@ -147,7 +150,10 @@ mod words {
             &["read_timeout", "settle", "concurrency"],
         )?;
         let world = World::of(&ctx)?;
-        let mut options = SurveyOptions::default();
+        let mut options = SurveyOptions {
+            dumps: world.dumps().clone(),
+            ..SurveyOptions::default()
+        };
         if let Some(seconds) = given.read_timeout {
             options.read.limits.total = reasonable("`read_timeout`", seconds)?;
         }
@@ -164,12 +170,13 @@ mod words {
         })
     }
 
-    /// Every proxy, by namespace and name, with what it holds and what that means.
+    /// Every proxy that is in a pod, by namespace and name, with what it holds and what that means.
     ///
     /// Answers maps of `namespace`, `pod`, `workload` (`#{kind, namespace, name}`), `kind`,
     /// `revision`, `ready`, `trusts` (names of the CAs it trusts), `other_roots` (fingerprints
-    /// without a name), `signer`, `trust_domain`, `expires`, `expiry`, and `unknown`: the reason why
-    /// its trust cannot be told, or `()`.
+    /// without a name), `signer`, `trust_domain`, `expires`, `expiry`, `dump`: from what dump it is judged, as
+    /// `from a dump, at most 3 h old`, or `()` for one that was asked itself, and `unknown`: the reason why its trust
+    /// cannot be told, or `()`.
     ///
     /// ```rhai
     /// for p in mesh::connect().proxies() { assert(p.trusts.contains("CITADEL"), p.pod); }
@@ -181,7 +188,7 @@ mod words {
             .survey
             .proxies
             .iter()
-            .map(|p| shape::proxy(p, &view.cas).into())
+            .map(|p| shape::proxy(p, &view.cas, view.survey.taken_at).into())
             .collect())
     }
 
@@ -426,8 +433,8 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn check_healthy(mesh: &mut Mesh) -> Reply<()> {
-        let findings = gate::healthy(&mesh.view()?);
-        mesh.ask(gate::HEALTHY, &findings)
+        let view = mesh.view()?;
+        mesh.ask(gate::HEALTHY, &view, &gate::healthy(&view))
     }
 
     /// Check RS304: a revision is installed and ready, its proxies will be signed for by `signer` and
@@ -459,7 +466,7 @@ mod words {
             Ok(view)
         })?;
         let findings = gate::revision_ready(&view, revision, signer, &trusts);
-        mesh.ask(gate::REVISION, &findings)
+        mesh.ask(gate::REVISION, &view, &findings)
     }
 
     /// Check RS301: every proxy of the mesh trusts all of these CAs; unknown is no, and so is a mesh
@@ -481,8 +488,9 @@ mod words {
         for name in &wanted {
             super::named(mesh, name)?;
         }
-        let findings = gate::every_proxy_trusts(&mesh.view()?, &wanted);
-        mesh.ask(gate::TRUSTS, &findings)
+        let view = mesh.view()?;
+        let findings = gate::every_proxy_trusts(&view, &wanted);
+        mesh.ask(gate::TRUSTS, &view, &findings)
     }
 
     /// Check RS302: every workload certificate of the mesh is signed by this CA.
@@ -498,8 +506,9 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn check_signed_by(mesh: &mut Mesh, ca: &str) -> Reply<()> {
         super::named(mesh, ca)?;
-        let findings = gate::every_certificate_signed_by(&mesh.view()?, ca);
-        mesh.ask(gate::SIGNED_BY, &findings)
+        let view = mesh.view()?;
+        let findings = gate::every_certificate_signed_by(&view, ca);
+        mesh.ask(gate::SIGNED_BY, &view, &findings)
     }
 
     /// Check RS303: no proxy trusts a root of this CA any more, by fingerprint.
@@ -515,8 +524,9 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn check_root_gone(mesh: &mut Mesh, ca: &str) -> Reply<()> {
         let roots = super::named(mesh, ca)?;
-        let findings = gate::root_is_gone(&mesh.view()?, &roots);
-        mesh.ask(gate::ROOT_GONE, &findings)
+        let view = mesh.view()?;
+        let findings = gate::root_is_gone(&view, &roots);
+        mesh.ask(gate::ROOT_GONE, &view, &findings)
     }
 
     /// Check RS306: an invalid VirtualService is refused by an istiod, tried by a dry run, wherever a webhook is said to
@@ -531,7 +541,9 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn check_validation(mesh: &mut Mesh) -> Reply<()> {
         let findings = mesh.world.wait(gate::validation_answers(&mesh.cluster))?;
-        mesh.ask(gate::VALIDATION, &findings)
+        let keeper = mesh.world.gatekeeper();
+        let settled = keeper.ask(gate::VALIDATION, &findings, Vec::new());
+        settled.map_err(|refusal| kit::fail(super::refused(&refusal)))
     }
 
     /// Check RS307: NetworkPolicies leave what is not of this revision yet a way to its istiod and to its CA.

@@ -1,15 +1,17 @@
 //! Verdicts as plain maps, for scripts and for the report.
 
+use jiff::Timestamp;
 use rhai::{Array, Dynamic, Map};
 
 use crate::mesh::ca;
 use crate::mesh::matrix::{Matrix, Talk, signer_name};
 use crate::mesh::pods::Workload;
+use crate::mesh::read::Source;
 use crate::mesh::revision::Revision;
 use crate::mesh::survey::{Proxy, Survey, Unjudged};
 use crate::pki::NamedCa;
 
-pub(super) fn proxy(proxy: &Proxy, cas: &[NamedCa]) -> Map {
+pub(super) fn proxy(proxy: &Proxy, cas: &[NamedCa], now: Timestamp) -> Map {
     let (pod, verdict) = (proxy.pod(), &proxy.verdict);
     let trusted = cas
         .iter()
@@ -51,6 +53,13 @@ pub(super) fn proxy(proxy: &Proxy, cas: &[NamedCa]) -> Map {
     map.insert(
         "expiry".into(),
         verdict.expiry.map_or(Dynamic::UNIT, |e| e.as_str().into()),
+    );
+    map.insert(
+        "dump".into(),
+        match &proxy.reading.source {
+            Source::Dump(taken) => taken.age(now).into(),
+            Source::Itself | Source::Nobody => Dynamic::UNIT,
+        },
     );
     map.insert(
         "unknown".into(),

@@ -418,8 +418,7 @@ fn show(bundle: &Bundle) -> String {
 fn istiod_removal(view: &View, revision: &str, what: &str) -> Vec<Finding> {
     let proxies = view
         .survey
-        .proxies
-        .iter()
+        .here()
         .filter(|p| p.pod().revision.as_deref().unwrap_or("default") == revision)
         .map(|p| {
             format!(

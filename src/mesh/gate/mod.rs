@@ -133,6 +133,7 @@ impl View {
         let cas = ca::find(cluster, given).await?;
         let mut survey = Survey::take(cluster, &cas, options).await?;
         abroad::add(&mut survey, cluster, others, &cas, options).await?;
+        options.dumps.tell_fates(&survey);
         let revisions = revision::read_all(cluster, &survey.injection).await?;
         Ok(Self {
             survey,
@@ -184,7 +185,7 @@ fn known(survey: &Survey, needs_some: bool) -> Option<Finding> {
         Finding::new(
             JUDGED,
             evidence,
-            "make these pods readable, or remove them; then run this again",
+            "make these pods readable, give their dumps with --dump, or remove them; then run this again",
         )
     })
 }
@@ -194,7 +195,7 @@ fn seen(survey: &Survey) -> Option<Finding> {
         Finding::new(
             SEEN,
             survey.unseen.clone(),
-            "give every cluster of the mesh, each with --context, the one to change first; what has no pod look at by other means",
+            "give every cluster of the mesh, each with --context, the one to change first; of what has no pod give the dump, with --dump",
         )
     })
 }

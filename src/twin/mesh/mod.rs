@@ -466,10 +466,16 @@ fn class(roots: &[(Fingerprint, String)], proxy: &Proxy) -> String {
     text
 }
 
-/// When a pod's containers started, for the kubelet's side of the story.
+/// When a pod's proxy started, by the kubelet's record of its container: an Envoy is never older than that.
 fn container_start(pod: &serde_json::Value) -> Timestamp {
-    pod["status"]["startTime"]
-        .as_str()
+    let lists = ["containerStatuses", "initContainerStatuses"];
+    let mut statuses = lists
+        .iter()
+        .filter_map(|list| pod["status"][list].as_array())
+        .flatten();
+    statuses
+        .find(|status| status["name"] == "istio-proxy")
+        .and_then(|status| status["state"]["running"]["startedAt"].as_str())
         .and_then(|text| text.parse().ok())
         .unwrap_or_else(Timestamp::now)
 }

@@ -23,6 +23,10 @@ use crate::pki::{Bundle, Cert, Endpoint, Identity, SanRules, SpiffeId, certs_fro
 /// Where Envoy's admin endpoint listens unless the proxy configuration moves it.
 const ADMIN_PORT: u16 = 15000;
 
+/// Where an agent asks for configuration unless it is told another place; not repeated in the `PROXY_CONFIG` that
+/// injection makes.
+pub(super) const DISCOVERY: &str = "istiod.istio-system.svc:15012";
+
 /// One proxy.
 pub(super) struct Proxy {
     pub(super) pod: Value,
@@ -116,7 +120,7 @@ impl Proxy {
         let discovery = config
             .get("discoveryAddress")
             .and_then(Value::as_str)
-            .unwrap_or("istiod.istio-system.svc:15012");
+            .unwrap_or(DISCOVERY);
         let address = env.get("CA_ADDR").copied().unwrap_or(discovery);
         let provider = env
             .get("CA_PROVIDER")

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Cluster, Envoy, Held, Pushed, ServiceKey, base64, listeners, stamp};
 use crate::twin::mesh::config::{meta, text_at};
+use crate::twin::mesh::proxy::DISCOVERY;
 use crate::twin::scenario::CREDENTIALS;
 
 /// Type of a secret of SDS.
@@ -79,13 +80,18 @@ fn bootstrap(envoy: &Envoy<'_>) -> Value {
     let app = pod["metadata"]["labels"]["service.istio.io/canonical-name"]
         .as_str()
         .unwrap_or(name);
+    // The agent puts what was given on top of Istio's defaults.
+    let mut proxy_config = envoy.proxy_config.clone();
+    proxy_config
+        .entry("discoveryAddress")
+        .or_insert_with(|| json!(DISCOVERY));
     json!({
         "@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
         "bootstrap": {"node": {
             "id": format!("{role}~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local"),
             "cluster": format!("{app}.{namespace}"),
             "metadata": {
-                "PROXY_CONFIG": envoy.proxy_config,
+                "PROXY_CONFIG": proxy_config,
                 "LABELS": pod["metadata"]["labels"],
                 "ANNOTATIONS": pod["metadata"]["annotations"],
                 "NAMESPACE": namespace,

@@ -4,9 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Context, Shape};
 use crate::twin::mesh::config::meta;
-
-/// Where the agent looks for istiod unless told otherwise; not repeated in `PROXY_CONFIG`.
-const DEFAULT_DISCOVERY: &str = "istiod.istio-system.svc:15012";
+use crate::twin::mesh::proxy::DISCOVERY;
 
 /// `istio-proxy`.
 pub(super) fn proxy(context: &Context<'_>) -> Value {
@@ -202,7 +200,7 @@ fn proxy_config(config: &Map<String, Value>) -> String {
     let mut shown = config.clone();
     if shown
         .get("discoveryAddress")
-        .is_some_and(|a| a == DEFAULT_DISCOVERY)
+        .is_some_and(|a| a == DISCOVERY)
     {
         shown.remove("discoveryAddress");
     }
