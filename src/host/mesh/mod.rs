@@ -560,7 +560,7 @@ mod words {
     pub fn check_network(mesh: &mut Mesh, revision: &str) -> Reply<()> {
         let view = mesh.view()?;
         let findings = mesh.wait(gate::network_is_open(&mesh.cluster, &view, revision))?;
-        mesh.ask(gate::NETWORK, &findings)
+        mesh.ask(gate::NETWORK, &view, &findings)
     }
 
     /// Asks, before anything is deleted, the gates that guard the deletion of a secret of
