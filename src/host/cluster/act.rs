@@ -1,9 +1,12 @@
 //! What the words of `cluster` do.
 
 use super::super::world::World;
-use crate::cluster::{Cluster, ClusterError, Kind, Object, Outcome, Selector, Written};
-use crate::engine::kit::{Reply, View};
-use rhai::{Dynamic, Map, NativeCallContext};
+use crate::cluster::{
+    self, Cluster, ClusterError, Difference, Kind, Object, Outcome, Selector, Written,
+};
+use crate::engine::Failure;
+use crate::engine::kit::{self, Reply, View};
+use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde::Deserialize;
 
 /// What the calling script acts on.
@@ -38,6 +41,82 @@ pub(in crate::host) fn written(written: Written) -> Reply<Map> {
         map.insert("object".into(), shown(object));
     }
     Ok(map)
+}
+
+/// What is different between two readings of objects, as scripts see it.
+pub(super) fn compare(before: &Array, after: &Array) -> Reply<Array> {
+    let (before, after) = (objects(before)?, objects(after)?);
+    let found = cluster::compare(&before, &after);
+    Ok(found.iter().map(|d| difference(d).into()).collect())
+}
+
+fn objects(list: &Array) -> Reply<Vec<Object>> {
+    list.iter()
+        .map(|item| {
+            item.read_lock::<View>()
+                .filter(|view| view.pointer().is_empty())
+                .map(|view| Object::shared(view.root().clone()))
+                .ok_or_else(|| {
+                    kit::fail(
+                        Failure::script(format!(
+                            "`cluster::compare` takes whole objects, not {}",
+                            item.type_name()
+                        ))
+                        .hint("as `cluster::list` gives them"),
+                    )
+                })
+        })
+        .collect()
+}
+
+fn difference(difference: &Difference) -> Map {
+    let change = match (&difference.before, &difference.after) {
+        (None, _) => "+",
+        (_, None) => "-",
+        _ => "~",
+    };
+    let of = |object: &Option<Object>| object.as_ref().map_or(Dynamic::UNIT, shown);
+    let (mut kind, mut namespace, mut name) = (String::new(), String::new(), String::new());
+    if let Some(object) = difference.after.as_ref().or(difference.before.as_ref()) {
+        kind = object.kind().to_lowercase();
+        namespace = object.namespace().unwrap_or_default().to_owned();
+        name = object.name().to_owned();
+    }
+    let mut text = format!("{change} {kind} ");
+    if !namespace.is_empty() {
+        text.push_str(&format!("{namespace}/"));
+    }
+    text.push_str(&name);
+    let mut fields = Array::new();
+    for field in &difference.fields {
+        let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "nothing".to_owned());
+        let line = format!(
+            "\n    {}: {} → {}",
+            field.path,
+            side(&field.was),
+            side(&field.is)
+        );
+        text.push_str(&line);
+        let value = |side: &Option<String>| side.clone().map_or(Dynamic::UNIT, Dynamic::from);
+        let entry: Map = [
+            ("path".into(), field.path.clone().into()),
+            ("was".into(), value(&field.was)),
+            ("is".into(), value(&field.is)),
+        ]
+        .into();
+        fields.push(entry.into());
+    }
+    [
+        ("change".into(), change.into()),
+        ("kind".into(), kind.into()),
+        ("namespace".into(), namespace.into()),
+        ("name".into(), name.into()),
+        ("before".into(), of(&difference.before)),
+        ("after".into(), of(&difference.after)),
+        ("fields".into(), fields.into()),
+        ("text".into(), text.into()),
+    ]
+    .into()
 }
 
 pub(super) fn get(
