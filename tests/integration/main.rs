@@ -22,6 +22,7 @@ mod effects;
 mod fuzz;
 mod hazards;
 mod identity;
+mod installer;
 mod interrupt;
 mod kdiff;
 mod kubectl;

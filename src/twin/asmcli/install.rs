@@ -58,7 +58,9 @@ pub(super) async fn run(
     if let Some(custom_ca) = &checked.custom_ca {
         install_certificates(&client, custom_ca, log).await?;
     }
-    label_namespace(&client, &request, log).await?;
+    let network = args.network_id.clone();
+    let network = network.unwrap_or_else(|| format!("{}-default", request.project));
+    label_namespace(&client, &network, log).await?;
     log.info("Installing ASM control plane...");
     for object in shared_objects().iter().chain(&spec.objects()) {
         client.apply(object).await.map_err(|e| log.fatal(&e))?;
@@ -371,11 +373,7 @@ async fn exists(client: &Client, path: &str, log: &mut Log<'_>) -> Result<bool, 
     }
 }
 
-async fn label_namespace(
-    client: &Client,
-    request: &Request,
-    log: &mut Log<'_>,
-) -> Result<(), Fatal> {
+async fn label_namespace(client: &Client, network: &str, log: &mut Log<'_>) -> Result<(), Fatal> {
     const LABEL: &str = "topology.istio.io/network";
     let path = format!("/api/v1/namespaces/{ISTIO_SYSTEM}");
     let namespace = client.get(&path).await.map_err(|e| log.fatal(&e))?.json();
@@ -386,7 +384,7 @@ async fn label_namespace(
         return Ok(());
     }
     let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
-        "name": ISTIO_SYSTEM, "labels": {LABEL: format!("{}-default", request.project)}}});
+        "name": ISTIO_SYSTEM, "labels": {LABEL: network}}});
     client.apply(&object).await.map_err(|e| log.fatal(&e))
 }
 
