@@ -4,7 +4,8 @@
 //! in [`super::diff`], the server's own fields are no difference and no value of a Secret is shown. A text that is
 //! YAML, as in Istio's ConfigMaps, is compared field by field.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde_json::Value;
 
@@ -34,6 +35,42 @@ pub struct FieldChange {
     pub was: Option<String>,
     /// Its new value.
     pub is: Option<String>,
+}
+
+impl Difference {
+    /// What it is, or was.
+    pub fn object(&self) -> Option<&Object> {
+        self.after.as_ref().or(self.before.as_ref())
+    }
+
+    /// `+` for one that came, `-` for one that went, `~` for one that changed.
+    pub fn sign(&self) -> &'static str {
+        match (&self.before, &self.after) {
+            (None, _) => "+",
+            (_, None) => "-",
+            _ => "~",
+        }
+    }
+}
+
+/// `~ configmap istio-system/istio`, and a line for each field.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(object) = self.object() else {
+            return Ok(());
+        };
+        write!(f, "{} {} ", self.sign(), object.kind().to_lowercase())?;
+        if let Some(namespace) = object.namespace() {
+            write!(f, "{namespace}/")?;
+        }
+        f.write_str(object.name())?;
+        for field in &self.fields {
+            let side = |side: &'_ Option<String>| side.clone().unwrap_or_else(|| "nothing".into());
+            let (was, is) = (side(&field.was), side(&field.is));
+            write!(f, "\n    {}: {was} → {is}", field.path)?;
+        }
+        Ok(())
+    }
 }
 
 /// The objects of `before` and `after` that are not the same, by kind, namespace and name.
@@ -83,7 +120,7 @@ fn walk(was: &Value, is: &Value, path: &mut Vec<String>, found: &mut Vec<FieldCh
         return;
     }
     if let (Value::Object(was), Value::Object(is)) = (was, is) {
-        let keys: std::collections::BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+        let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
         for key in keys {
             // A copy of the rest, which is compared itself.
             if key == "kubectl.kubernetes.io/last-applied-configuration" {
@@ -142,19 +179,17 @@ fn document(value: &Value) -> Option<Value> {
 fn written(path: &[String]) -> String {
     let mut text = String::new();
     for key in path {
-        let plain = key
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-        if key.chars().all(|c| c.is_ascii_digit()) {
-            text.push_str(&format!("[{key}]"));
-        } else if plain {
-            if !text.is_empty() {
-                text.push('.');
-            }
-            text.push_str(key);
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let (before, after) = if key.chars().all(|c| c.is_ascii_digit()) {
+            ("[", "]")
+        } else if !key.chars().all(plain) {
+            ("['", "']")
+        } else if text.is_empty() {
+            ("", "")
         } else {
-            text.push_str(&format!("['{key}']"));
-        }
+            (".", "")
+        };
+        text.extend([before, key, after]);
     }
     text
 }

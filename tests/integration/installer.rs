@@ -19,11 +19,15 @@ gateways:
 params: {through: distribute, fleet_id: twin-project, ready_delay: 0, timeout: 30}
 ";
 
+/// What the twin cannot act out.
+const CNI: &str = "kind: IstioOperator\nspec: {components: {cni: {enabled: true}}}\n";
+
 fn run(flags: &str) -> Ran {
     rootshift(&format!(
         "run citadel-to-meshca --twin=mesh.yaml -o jsonl {flags}"
     ))
     .file("mesh.yaml", MESH)
+    .file("cni.yaml", CNI)
     .run()
 }
 
@@ -79,14 +83,26 @@ fn the_sites_flags_reach_asmcli_and_what_it_changed_is_told() {
 }
 
 #[test]
-fn when_asmcli_fails_its_log_is_left_and_said() {
-    let ran = run("--set asmcli_args=--option,nowhere").code(4);
+fn when_an_installer_fails_its_log_is_left_and_said() {
+    for (flags, why) in [
+        (
+            "asmcli_args=--option,nowhere",
+            "asmcli: [ERROR]: Couldn't find yaml file nowhere.",
+        ),
+        (
+            "overlays=cni.yaml --set installer=istioctl",
+            "Error: the twin's installer cannot act out spec.components.cni",
+        ),
+    ] {
+        fails_with(&run(&format!("--set {flags}")).code(4), why);
+    }
+}
+
+/// The error says why, and names a file that has it and is there after the run.
+fn fails_with(ran: &Ran, why: &str) {
     let failure = ran.finished()["failure"].clone();
-    let evidence = failure["evidence"].to_string();
-    assert!(
-        evidence.contains("Couldn't find yaml file nowhere."),
-        "{failure}"
-    );
+    let evidence = failure["evidence"][0].as_str().unwrap();
+    assert!(evidence.starts_with(why), "{failure}");
     let hint = failure["hint"].as_str().unwrap();
     let log = hint
         .strip_prefix("its log is ")
@@ -94,6 +110,30 @@ fn when_asmcli_fails_its_log_is_left_and_said() {
         .map(|(log, _)| Path::new(log))
         .unwrap();
     let text = std::fs::read_to_string(log).unwrap();
-    assert!(text.contains("asmcli: [ERROR]: "), "{text}");
+    assert!(text.contains(why), "{text}");
     std::fs::remove_dir_all(log.parent().unwrap()).unwrap();
+}
+
+#[test]
+fn istioctl_installs_what_asmclis_options_mean() {
+    let ran = run("--set installer=istioctl --set through=sign").code(0);
+    let installs: Vec<String> = started(&ran)
+        .into_iter()
+        .filter(|argv| argv.contains("install"))
+        .collect();
+    assert_eq!(installs.len(), 2, "{installs:?}");
+    for (install, revision) in installs.iter().zip([
+        "asm-1233-2-distribute-root",
+        "asm-1233-2-meshca-ca-migration",
+    ]) {
+        let wanted = format!("--revision {revision} --skip-confirmation --filename ");
+        assert!(
+            install.starts_with("istioctl install ") && install.contains(&wanted),
+            "{install}"
+        );
+    }
+    let finished = ran.finished();
+    assert_eq!(finished["outcome"], "done");
+    assert_eq!(finished["handshakes"]["failed"], 0);
+    assert_eq!(finished["summary"]["signed_by"]["MESHCA"], 2, "{finished}");
 }

@@ -70,51 +70,33 @@ fn objects(list: &Array) -> Reply<Vec<Object>> {
 }
 
 fn difference(difference: &Difference) -> Map {
-    let change = match (&difference.before, &difference.after) {
-        (None, _) => "+",
-        (_, None) => "-",
-        _ => "~",
-    };
     let of = |object: &Option<Object>| object.as_ref().map_or(Dynamic::UNIT, shown);
-    let (mut kind, mut namespace, mut name) = (String::new(), String::new(), String::new());
-    if let Some(object) = difference.after.as_ref().or(difference.before.as_ref()) {
-        kind = object.kind().to_lowercase();
-        namespace = object.namespace().unwrap_or_default().to_owned();
-        name = object.name().to_owned();
-    }
-    let mut text = format!("{change} {kind} ");
-    if !namespace.is_empty() {
-        text.push_str(&format!("{namespace}/"));
-    }
-    text.push_str(&name);
-    let mut fields = Array::new();
-    for field in &difference.fields {
-        let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "nothing".to_owned());
-        let line = format!(
-            "\n    {}: {} → {}",
-            field.path,
-            side(&field.was),
-            side(&field.is)
-        );
-        text.push_str(&line);
-        let value = |side: &Option<String>| side.clone().map_or(Dynamic::UNIT, Dynamic::from);
-        let entry: Map = [
-            ("path".into(), field.path.clone().into()),
-            ("was".into(), value(&field.was)),
-            ("is".into(), value(&field.is)),
-        ]
-        .into();
-        fields.push(entry.into());
-    }
+    let text = |text: &Option<String>| text.clone().map_or(Dynamic::UNIT, Dynamic::from);
+    let fields: Array = difference
+        .fields
+        .iter()
+        .map(|field| {
+            let map: Map = [
+                ("path".into(), field.path.clone().into()),
+                ("was".into(), text(&field.was)),
+                ("is".into(), text(&field.is)),
+            ]
+            .into();
+            map.into()
+        })
+        .collect();
+    let object = difference.object();
+    let kind = object.map(|object| object.kind().to_lowercase());
+    let namespace = object.and_then(Object::namespace).unwrap_or_default();
     [
-        ("change".into(), change.into()),
-        ("kind".into(), kind.into()),
+        ("change".into(), difference.sign().into()),
+        ("kind".into(), kind.unwrap_or_default().into()),
         ("namespace".into(), namespace.into()),
-        ("name".into(), name.into()),
+        ("name".into(), object.map_or("", Object::name).into()),
         ("before".into(), of(&difference.before)),
         ("after".into(), of(&difference.after)),
         ("fields".into(), fields.into()),
-        ("text".into(), text.into()),
+        ("text".into(), difference.to_string().into()),
     ]
     .into()
 }

@@ -62,10 +62,7 @@ pub(super) async fn run(
     let network = network.unwrap_or_else(|| format!("{}-default", request.project));
     label_namespace(&client, &network, log).await?;
     log.info("Installing ASM control plane...");
-    for object in shared_objects().iter().chain(&spec.objects()) {
-        client.apply(object).await.map_err(|e| log.fatal(&e))?;
-    }
-    wait_for_istiod(&client, &spec, log).await?;
+    apply(&client, &spec, log).await?;
     log.info("...done!");
     outro(&spec.revision, &output, log);
     Ok(())
@@ -246,19 +243,7 @@ async fn request(
     client: &Client,
     log: &mut Log<'_>,
 ) -> Result<Request, Fatal> {
-    let mut overlays = Vec::new();
-    for path in &checked.overlays {
-        let text = read_text(path).map_err(|e| log.fatal(&e.to_string()))?;
-        for document in text
-            .split("\n---")
-            .map(|d| d.trim_start_matches("---"))
-            .filter(|d| !d.trim().is_empty())
-        {
-            let overlay: Value = serde_saphyr::from_str(document)
-                .map_err(|e| log.fatal(&format!("{}: {e}", path.display())))?;
-            overlays.push(overlay);
-        }
-    }
+    let overlays = read_overlays(&checked.overlays, log)?;
     let root = client
         .get("/twin/meshca")
         .await
@@ -282,7 +267,25 @@ async fn request(
     })
 }
 
-async fn params(client: &Client, log: &mut Log<'_>) -> Result<PackageParams, Fatal> {
+/// The documents of overlay files, in their order.
+pub(super) fn read_overlays(paths: &[PathBuf], log: &mut Log<'_>) -> Result<Vec<Value>, Fatal> {
+    let mut overlays = Vec::new();
+    for path in paths {
+        let text = read_text(path).map_err(|e| log.fatal(&e.to_string()))?;
+        for document in text
+            .split("\n---")
+            .map(|d| d.trim_start_matches("---"))
+            .filter(|d| !d.trim().is_empty())
+        {
+            let overlay: Value = serde_saphyr::from_str(document)
+                .map_err(|e| log.fatal(&format!("{}: {e}", path.display())))?;
+            overlays.push(overlay);
+        }
+    }
+    Ok(overlays)
+}
+
+pub(super) async fn params(client: &Client, log: &mut Log<'_>) -> Result<PackageParams, Fatal> {
     let answer = client
         .get("/twin/package")
         .await
@@ -455,6 +458,18 @@ async fn install_certificates(
         .apply(&custom_ca.secret())
         .await
         .map_err(|e| log.fatal(&e))
+}
+
+/// Makes a revision's objects, and waits until its istiod is available.
+pub(super) async fn apply(
+    client: &Client,
+    spec: &RevisionSpec,
+    log: &mut Log<'_>,
+) -> Result<(), Fatal> {
+    for object in shared_objects().iter().chain(&spec.objects()) {
+        client.apply(object).await.map_err(|e| log.fatal(&e))?;
+    }
+    wait_for_istiod(client, spec, log).await
 }
 
 async fn wait_for_istiod(
