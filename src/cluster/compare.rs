@@ -29,7 +29,7 @@ pub struct Difference {
 /// One field that is not as it was.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FieldChange {
-    /// `spec.replicas`; keys that are no plain word in brackets, `[]` after a list that is compared as a whole.
+    /// `spec.containers[0].image`; keys that are no plain word in brackets and quotes.
     pub path: String,
     /// Its old value, shortened; none if it was not there.
     pub was: Option<String>,
@@ -92,7 +92,7 @@ pub fn compare(before: &[Object], after: &[Object]) -> Vec<Difference> {
             if fields.is_empty() {
                 continue;
             }
-            if is.kind() == "Secret" && is.api_version() == "v1" {
+            if is.kind() == "Secret" {
                 hide(&mut fields);
             }
         }

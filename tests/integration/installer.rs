@@ -1,10 +1,10 @@
 //! What an installer is given, what it changed, and what it leaves when it fails.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::support::{Ran, rootshift};
+use crate::support::{Ran, rootshift, skip};
 
 const MESH: &str = "
 title: a small mesh
@@ -136,4 +136,71 @@ fn istioctl_installs_what_asmclis_options_mean() {
     assert_eq!(finished["outcome"], "done");
     assert_eq!(finished["handshakes"]["failed"], 0);
     assert_eq!(finished["summary"]["signed_by"]["MESHCA"], 2, "{finished}");
+}
+
+const OVERLAYS: &str = r#"
+//! The overlays of both phases.
+import "mesh/istioctl" as istioctl;
+fn main(p) {
+    let m = mesh::connect();
+    #{ citadel: fs::read(istioctl::overlay(m, "f", "citadel")), mesh_ca: fs::read(istioctl::overlay(m, "f", "mesh_ca")) }
+}
+"#;
+
+#[test]
+fn the_real_istioctl_makes_of_the_overlays_what_the_phases_need() {
+    let istioctl = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lab/bin/istioctl");
+    if !istioctl.is_file() {
+        skip("the lab's istioctl is not built (tests/lab/lab build)");
+        return;
+    }
+    let ran = rootshift("run overlays.rhai --twin -o json")
+        .file("overlays.rhai", OVERLAYS)
+        .run()
+        .code(0);
+    let overlays = ran.document()["summary"].clone();
+    for (phase, wanted) in [
+        (
+            "citadel",
+            [
+                "trustDomain: cluster.local\n",
+                "trustDomainAliases:\n    - f.svc.id.goog\n",
+                "caCertificates:\n    - pem: |\n        -----BEGIN CERTIFICATE-----\n",
+                "\"caAddress\": \"\"",
+            ],
+        ),
+        (
+            "mesh_ca",
+            [
+                "trustDomain: f.svc.id.goog\n",
+                "trustDomainAliases:\n    - cluster.local\n",
+                "CA_PROVIDER: GoogleCA\n",
+                "\"caAddress\": \"meshca.googleapis.com:443\"",
+            ],
+        ),
+    ] {
+        let file = ran.dir().join(format!("{phase}.yaml"));
+        std::fs::write(&file, overlays[phase].as_str().unwrap()).unwrap();
+        let made = Command::new(&istioctl)
+            .args(["manifest", "generate", "--revision", "r", "--filename"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(made.stdout).unwrap();
+        let errors = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "{phase}: {errors}");
+        let both = [
+            "- name: ISTIO_MULTIROOT_MESH\n          value: \"true\"",
+            "- name: TOKEN_AUDIENCES\n          value: istio-ca,f.svc.id.goog",
+            "PROXY_CONFIG_XDS_AGENT: \"true\"",
+            "name: istiod-r\n",
+        ];
+        for part in both.iter().chain(&wanted) {
+            assert!(text.contains(part), "{phase}: no {part:?}");
+        }
+        assert!(
+            !text.contains("name: istio-ingressgateway"),
+            "{phase}: no gateway"
+        );
+    }
 }
