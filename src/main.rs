@@ -1,4 +1,4 @@
-//! The `rootshift` program, and the stand-in for `asmcli` when it is called by that name.
+//! The `rootshift` program, and the stand-in for `asmcli` or `istioctl` when it is called by that name.
 
 use std::{path::Path, process::ExitCode};
 
@@ -9,9 +9,11 @@ fn main() -> ExitCode {
     let called = args
         .first()
         .and_then(|program| Path::new(program).file_stem());
-    if called.is_some_and(|name| name == cli::ASMCLI) {
-        cli::asmcli(args)
-    } else {
-        cli::main(args)
+    let installer = cli::INSTALLERS
+        .into_iter()
+        .find(|name| called.is_some_and(|called| called == *name));
+    match installer {
+        Some(name) => cli::installer(name, args),
+        None => cli::main(args),
     }
 }

@@ -5,10 +5,10 @@
 //! about what may be done to a mesh.
 
 pub mod args;
-mod asmcli;
 mod doc;
 mod eval;
 mod explain;
+mod installers;
 mod interrupt;
 mod place;
 mod repl;
@@ -30,7 +30,7 @@ use crate::{
 };
 use args::{Cli, Command, TwinCommand};
 
-pub use asmcli::{ASMCLI, asmcli};
+pub use installers::{INSTALLERS, installer};
 
 /// Runs the program with these arguments, the first of which is its own name.
 pub fn main(args: Vec<OsString>) -> ExitCode {

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{args::SessionArgs, asmcli, twin};
+use super::{args::SessionArgs, installers, twin};
 use crate::{
     cluster::{Cluster, Target},
     effect::files,
@@ -116,7 +116,7 @@ impl Place {
         args: &SessionArgs,
         user_agent: &str,
     ) -> Result<(), Failure> {
-        let programs = asmcli::directory().map_err(|e| Failure::environment(e.to_string()))?;
+        let programs = installers::directory().map_err(|e| Failure::environment(e.to_string()))?;
         let options = TwinOptions {
             seed: args.seed,
             ..TwinOptions::default()

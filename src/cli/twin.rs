@@ -2,7 +2,7 @@
 
 use tokio::runtime::Runtime;
 
-use super::{args::ServeArgs, asmcli, interrupt, show};
+use super::{args::ServeArgs, installers, interrupt, show};
 use crate::{
     effect::files,
     engine::Failure,
@@ -34,7 +34,7 @@ async fn serving(args: &ServeArgs) -> Result<(), Failure> {
         ..TwinOptions::default()
     };
     let (twin, title) = start(&args.scenario, options).await?;
-    let programs = asmcli::directory().map_err(environment)?;
+    let programs = installers::directory().map_err(environment)?;
     if let Some(file) = &args.ca_out {
         let roots: String = twin.named_cas().into_iter().map(|(_, pem)| pem).collect();
         files::write_private(file, &roots).map_err(environment)?;

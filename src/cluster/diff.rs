@@ -48,11 +48,12 @@ pub(super) fn unified(kind: &Kind, before: Option<&Object>, after: Option<&Objec
         .to_string()
 }
 
-/// What of an object is compared: no status, and nothing that the server counts or stamps.
 fn shown(object: Option<&Object>) -> Value {
-    let Some(object) = object else {
-        return Value::Null;
-    };
+    object.map_or(Value::Null, asked)
+}
+
+/// What of an object is compared: no status, and nothing that the server counts or stamps.
+pub(super) fn asked(object: &Object) -> Value {
     let mut value = stripped(object.whole().value());
     if let Some(map) = value.as_object_mut() {
         map.remove("status");

@@ -28,6 +28,7 @@
 mod access;
 mod blocked;
 mod call;
+mod compare;
 mod condition;
 mod connect;
 mod container;
@@ -72,6 +73,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
 pub use access::{Access, Rules, Wish};
+pub use compare::{Difference, FieldChange, compare};
 pub use condition::Condition;
 pub use connect::{Obstacle, Target};
 pub use container::ContainerError;

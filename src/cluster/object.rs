@@ -35,6 +35,14 @@ impl Object {
         }
     }
 
+    /// The whole of a document that another object, or a script, shares.
+    pub fn shared(root: Arc<Value>) -> Self {
+        Self {
+            root,
+            pointer: Arc::from(""),
+        }
+    }
+
     /// The JSON of this part.
     pub fn value(&self) -> &Value {
         self.root.pointer(&self.pointer).unwrap_or(&Value::Null)

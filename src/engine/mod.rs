@@ -27,7 +27,7 @@ mod program;
 mod reference;
 mod session;
 mod sources;
-mod suggest;
+pub(crate) mod suggest;
 mod syntax;
 #[cfg(test)]
 mod tests;

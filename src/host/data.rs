@@ -2,8 +2,8 @@
 //!
 //! What is parsed is the script's own: maps and arrays that it may change.
 
-use crate::engine::Failure;
 use crate::engine::kit::{self, Reply};
+use crate::engine::{Failure, suggest};
 use rhai::Array;
 use rhai::plugin::*;
 use serde_json::Value;
@@ -68,6 +68,24 @@ mod words {
             .filter(|value| !value.is_null())
             .map(kit::to_dynamic)
             .collect())
+    }
+
+    /// The one of several texts that somebody may have meant who wrote another, or `()`.
+    ///
+    /// - `text`: what was written.
+    /// - `known`: what there is, as texts.
+    ///
+    /// Near is what is the same without case and separators, has few other letters, or begins so.
+    ///
+    /// ```rhai
+    /// assert(data::nearest("--revison_name", ["--revision_name", "--option"]) == "--revision_name", "a letter is missing");
+    /// assert(data::nearest("--frob", ["--revision_name", "--option"]) == (), "nothing is near");
+    /// ```
+    #[rhai_fn()]
+    pub fn nearest(text: &str, known: Array) -> Dynamic {
+        let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+        suggest::nearest(text, known.iter().map(String::as_str))
+            .map_or(Dynamic::UNIT, |near| near.to_owned().into())
     }
 
     /// A value as JSON, on one line.

@@ -57,6 +57,22 @@ mod words {
         World::of(&ctx)?.temp_dir().map_err(kit::fail)
     }
 
+    /// Leaves a folder of `temp_dir` where it is after the run: evidence of what failed.
+    ///
+    /// - `path`: the folder, or something in it; anything else stays anyway.
+    ///
+    /// ```rhai
+    /// let dir = fs::temp_dir();
+    /// fs::keep(`${dir}/logs.txt`);
+    /// assert(fs::exists(dir), "and so it is when the run has ended");
+    /// shell::run(["rm", "-r", dir]);
+    /// ```
+    #[rhai_fn(return_raw, volatile)]
+    pub fn keep(ctx: NativeCallContext, path: &str) -> Reply<()> {
+        World::of(&ctx)?.keep_temp_dir(Path::new(path));
+        Ok(())
+    }
+
     /// Writes a file that only this user can read, in place of what was there.
     ///
     /// - `path`: relative to the working directory; its folder must exist.

@@ -2,6 +2,7 @@
 
 use super::time::duration;
 use super::world::World;
+use crate::effect::files::AppendFile;
 use crate::effect::process::{Command, Ended, ProcessError, Stream};
 use crate::engine::kit::{self, Reply};
 use crate::engine::{Failure, FailureKind};
@@ -41,15 +42,20 @@ mod words {
     ///
     /// - `argv`: the program and its arguments, as texts; no shell reads them.
     /// - `options`: `env`, a map of variables, where `()` removes one; `timeout`, seconds after which
-    ///   it is killed; `cwd`, the folder it runs in; `stdin`, the text it reads (without: nothing).
+    ///   it is killed; `cwd`, the folder it runs in; `stdin`, the text it reads (without: nothing); `log`, a
+    ///   file that only this user can read, to which its lines are added as they come.
     ///
-    /// Throws `environment` if it cannot be started or its time is up, `refused` under `--dry-run`.
+    /// Throws `environment` if it cannot be started, its time is up or there can be no such file, `refused` under
+    /// `--dry-run`.
     ///
     /// ```rhai
     /// let done = shell::run(["sh", "-c", "echo $COLOUR; exit 3"], #{ env: #{ COLOUR: "red" }, timeout: 10 });
     /// assert(done.code == 3 && done.stdout == "red\n", done);
     /// let told = shell::run(["cat"], #{ stdin: "yes" });
     /// assert(told.stdout == "yes", told);
+    /// let log = `${fs::temp_dir()}/log`;
+    /// shell::run(["sh", "-c", "echo out; sleep 0.1; echo err >&2"], #{ log: log });
+    /// assert(fs::read(log) == "out\nerr\n", fs::read(log));
     /// ```
     #[rhai_fn(name = "run", return_raw, volatile)]
     pub fn run_with(ctx: NativeCallContext, argv: Array, options: Map) -> Reply<Map> {
@@ -63,6 +69,7 @@ struct Options {
     timeout: Option<std::time::Duration>,
     cwd: Option<PathBuf>,
     stdin: Option<String>,
+    log: Option<PathBuf>,
 }
 
 fn parse(mut map: Map) -> Reply<Options> {
@@ -72,13 +79,16 @@ fn parse(mut map: Map) -> Reply<Options> {
         timeout: Option<f64>,
         cwd: Option<PathBuf>,
         stdin: Option<String>,
+        log: Option<PathBuf>,
     }
     // Taken out first, because `()` in it means something.
     let env = map.remove("env").unwrap_or(Dynamic::UNIT);
-    let plain: Plain = kit::options("shell::run", map, &["env", "timeout", "cwd", "stdin"])?;
+    let known = ["env", "timeout", "cwd", "stdin", "log"];
+    let plain: Plain = kit::options("shell::run", map, &known)?;
     let mut options = Options {
         cwd: plain.cwd,
         stdin: plain.stdin,
+        log: plain.log,
         ..Options::default()
     };
     if let Some(seconds) = plain.timeout {
@@ -121,6 +131,8 @@ fn start(ctx: &NativeCallContext, argv: &Array, options: Options) -> Reply<Map> 
         stdin: options.stdin,
         timeout: options.timeout,
     };
+    let log = options.log.as_deref().map(AppendFile::open).transpose();
+    let mut log = log.map_err(|error| kit::fail(Failure::environment(error.to_string())))?;
     let process = world.next_process();
     let port = world.shared_port();
     let told = port.clone();
@@ -133,6 +145,10 @@ fn start(ctx: &NativeCallContext, argv: &Array, options: Options) -> Reply<Map> 
         });
         command
             .run(|stream, text| {
+                if let Some(log) = &mut log {
+                    // The journal has the line as well; what runs must not be stopped half-way for it.
+                    log.line(text).ok();
+                }
                 told.emit(Event::Process {
                     process,
                     what: line(stream, text),

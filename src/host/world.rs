@@ -247,6 +247,18 @@ impl World {
         Ok(path)
     }
 
+    /// The folder of [`World::temp_dir`] that holds `path` stays when this world ends.
+    pub fn keep_temp_dir(&self, path: &Path) {
+        let mut dirs = self
+            .0
+            .temp_dirs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for dir in dirs.iter_mut().filter(|dir| path.starts_with(dir.path())) {
+            dir.disable_cleanup(true);
+        }
+    }
+
     /// A number for the next child process of this run, from 1.
     pub fn next_process(&self) -> u64 {
         self.0.processes.fetch_add(1, Ordering::Relaxed) + 1

@@ -13,6 +13,7 @@
 //! | API server, controllers, errors, tables | kube-apiserver 1.34.4 and its controllers, by `tests/kdiff`: what differs is listed there with its reason |
 //! | logs, exec and port-forward | kubectl 1.37.1 (`tests/integration/kubectl`), and one contract for the twin and the lab |
 //! | `asmcli`: flags, refusals, what an installation leaves | the lab's, which installs real revisions: one contract for both (`tests/integration/asmcli.rs`) |
+//! | `istioctl install`: what the stock script's overlays make | `istioctl manifest generate` of Istio 1.31 (`tests/integration/installer.rs`) |
 //! | dumps: shape, chain order, sorted bundles, names of secrets | Envoy 1.40 under Istio 1.31 (`tests/fixtures`), which the same verdicts are asked of |
 //! | injection by labels, native and classic sidecars, gateways | pods as the real injector made them (`tests/fixtures/real`) |
 //! | which settings make a second root reach a proxy; a third root after the secrets are gone; an istiod without its CA server that is Ready and cannot inject; names without aliases | seen on the lab, each a test there (`tests/integration/lab`) |

@@ -23,6 +23,7 @@ mod effects;
 mod fuzz;
 mod hazards;
 mod identity;
+mod installer;
 mod interrupt;
 mod kdiff;
 mod kubectl;

@@ -1,9 +1,12 @@
 //! What the words of `cluster` do.
 
 use super::super::world::World;
-use crate::cluster::{Cluster, ClusterError, Kind, Object, Outcome, Selector, Written};
-use crate::engine::kit::{Reply, View};
-use rhai::{Dynamic, Map, NativeCallContext};
+use crate::cluster::{
+    self, Cluster, ClusterError, Difference, Kind, Object, Outcome, Selector, Written,
+};
+use crate::engine::Failure;
+use crate::engine::kit::{self, Reply, View};
+use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde::Deserialize;
 
 /// What the calling script acts on.
@@ -38,6 +41,64 @@ pub(in crate::host) fn written(written: Written) -> Reply<Map> {
         map.insert("object".into(), shown(object));
     }
     Ok(map)
+}
+
+/// What is different between two readings of objects, as scripts see it.
+pub(super) fn compare(before: &Array, after: &Array) -> Reply<Array> {
+    let (before, after) = (objects(before)?, objects(after)?);
+    let found = cluster::compare(&before, &after);
+    Ok(found.iter().map(|d| difference(d).into()).collect())
+}
+
+fn objects(list: &Array) -> Reply<Vec<Object>> {
+    list.iter()
+        .map(|item| {
+            item.read_lock::<View>()
+                .filter(|view| view.pointer().is_empty())
+                .map(|view| Object::shared(view.root().clone()))
+                .ok_or_else(|| {
+                    kit::fail(
+                        Failure::script(format!(
+                            "`cluster::compare` takes whole objects, not {}",
+                            item.type_name()
+                        ))
+                        .hint("as `cluster::list` gives them"),
+                    )
+                })
+        })
+        .collect()
+}
+
+fn difference(difference: &Difference) -> Map {
+    let of = |object: &Option<Object>| object.as_ref().map_or(Dynamic::UNIT, shown);
+    let text = |text: &Option<String>| text.clone().map_or(Dynamic::UNIT, Dynamic::from);
+    let fields: Array = difference
+        .fields
+        .iter()
+        .map(|field| {
+            let map: Map = [
+                ("path".into(), field.path.clone().into()),
+                ("was".into(), text(&field.was)),
+                ("is".into(), text(&field.is)),
+            ]
+            .into();
+            map.into()
+        })
+        .collect();
+    let object = difference.object();
+    let kind = object.map(|object| object.kind().to_lowercase());
+    let namespace = object.and_then(Object::namespace).unwrap_or_default();
+    [
+        ("change".into(), difference.sign().into()),
+        ("kind".into(), kind.unwrap_or_default().into()),
+        ("namespace".into(), namespace.into()),
+        ("name".into(), object.map_or("", Object::name).into()),
+        ("before".into(), of(&difference.before)),
+        ("after".into(), of(&difference.after)),
+        ("fields".into(), fields.into()),
+        ("text".into(), difference.to_string().into()),
+    ]
+    .into()
 }
 
 pub(super) fn get(

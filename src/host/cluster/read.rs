@@ -2,6 +2,7 @@
 
 use super::act;
 use crate::engine::kit::{self, Reply};
+use rhai::Array;
 #[allow(clippy::wildcard_imports)] // The macro expects all of it in scope.
 use rhai::plugin::*;
 
@@ -65,6 +66,33 @@ mod words {
         name: &str,
     ) -> Reply<Dynamic> {
         act::get(&ctx, kind, Some(namespace), name)
+    }
+
+    /// What is different between two readings of objects: what came, what went, and which fields changed.
+    ///
+    /// kubectl: `kubectl diff`, between two times
+    ///
+    /// - `before`, `after`: objects of any kinds, as `list` gives them.
+    ///
+    /// Gives a map for each object that is not as it was, by kind, namespace and name: `#{change, kind, namespace,
+    /// name, before, after, fields, text}`. `change` is `+`, `-` or `~`; `before` and `after` are the objects or `()`;
+    /// `fields` are those that changed, as `#{path, was, is}`, in texts that are YAML too; `text` is all of it in lines.
+    /// What only the server counts is no difference, nor is `status`. Values of Secrets read `‹redacted›`.
+    ///
+    /// Throws `script` for what is no whole object.
+    ///
+    /// ```rhai
+    /// cluster::create(#{ apiVersion: "v1", kind: "ConfigMap", metadata: #{ name: "seen", namespace: "shop" }, data: #{ mesh: "a: 1\nb: 2\n" } });
+    /// let before = cluster::list("configmaps", #{ namespace: "shop" });
+    /// cluster::patch("configmap", "shop", "seen", #{ data: #{ mesh: "a: 1\nb: 3\n" } });
+    /// let found = cluster::compare(before, cluster::list("configmaps", #{ namespace: "shop" }));
+    /// assert(found.len() == 1 && found[0].text == "~ configmap shop/seen\n    data.mesh.b: 2 → 3", found);
+    /// cluster::delete("configmap", "shop", "seen");
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn compare(ctx: NativeCallContext, before: Array, after: Array) -> Reply<Array> {
+        kit::called(&ctx);
+        act::compare(&before, &after)
     }
 
     /// Whether the server knows a kind.

@@ -322,6 +322,21 @@ mod words {
             .collect())
     }
 
+    /// A named CA's roots, as PEM: what `caCertificates` of a mesh's configuration takes.
+    ///
+    /// - `name`: as for `roots`.
+    ///
+    /// Throws `script` if no CA has the name.
+    ///
+    /// ```rhai
+    /// let m = mesh::connect();
+    /// assert(cert::certs(m.roots_pem("MESHCA")).map(|c| c.sha256) == m.roots("MESHCA"), "the same");
+    /// ```
+    #[rhai_fn(global, return_raw, pure, volatile)]
+    pub fn roots_pem(mesh: &mut Mesh, name: &str) -> Reply<String> {
+        Ok(super::named(mesh, name)?.pem())
+    }
+
     /// Whether a named CA is the one that the CA secret holds now (`cacerts`, or `istio-ca-secret`).
     ///
     /// - `name`: `CITADEL`, `MESHCA`, or one given with `--ca`.

@@ -19,6 +19,7 @@ pub(super) struct Args {
     pub(super) kubeconfig: Option<PathBuf>,
     pub(super) context: Option<String>,
     pub(super) fleet_id: Option<String>,
+    pub(super) network_id: Option<String>,
     pub(super) ca: Option<String>,
     pub(super) options: Vec<String>,
     pub(super) overlays: Vec<PathBuf>,
@@ -204,7 +205,8 @@ fn slot(name: &str, short: bool) -> Option<Slot> {
         (false, "kc" | "kubeconfig") => |a, v| a.kubeconfig = Some(v.into()),
         (false, "ctx" | "context") => |a, v| a.context = Some(v),
         (false, "fleet_id") => |a, v| a.fleet_id = Some(v),
-        (false, "network_id" | "ca_pool") => |_, _| {},
+        (false, "network_id") => |a, v| a.network_id = Some(v),
+        (false, "ca_pool") => |_, _| {},
         (true, "c") | (false, "ca") => |a, v| a.ca = Some(v.to_lowercase()),
         // Mesh CA uses the fleet's pool anyway; the real tool drops this one too.
         (true, "o") | (false, "option") => |a, v| {
@@ -255,6 +257,23 @@ mod tests {
         assert_eq!(args.ca.as_deref(), Some("citadel"));
         assert_eq!(args.options, ["ca-migration-citadel"]);
         assert!(args.creates_namespace() && !args.custom_ca());
+    }
+
+    #[test]
+    fn every_documented_flag_is_read() {
+        let (_, args) = read(
+            "install --kc k --ctx x --fleet_id f --network_id n -c mesh_ca --ca_pool p -o a --option b \
+             --co c -r r --platform multicloud --channel rapid -s s -k k -D d -m install -e -v \
+             --enable_cluster_roles --enable_cluster_labels --enable_gcp_apis --enable_gcp_iam_roles \
+             --enable_gcp_components --enable_meshconfig_init --enable_registration \
+             --enable_namespace_creation --use_fleet_api --use_vpcsc --disable_ui --legacy \
+             --use_managed_cni --disable_canonical_service --only_validate --only_enable --managed \
+             --managed_certificates --offline --dry_run --ca_cert 1 --ca_key 2 --root_cert 3 --cert_chain 4",
+        )
+        .unwrap();
+        assert_eq!(args.network_id.as_deref(), Some("n"));
+        assert_eq!(args.options, ["a", "b"]);
+        assert_eq!(args.enable.len(), 9);
     }
 
     #[test]

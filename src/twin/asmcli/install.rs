@@ -58,12 +58,11 @@ pub(super) async fn run(
     if let Some(custom_ca) = &checked.custom_ca {
         install_certificates(&client, custom_ca, log).await?;
     }
-    label_namespace(&client, &request, log).await?;
+    let network = args.network_id.clone();
+    let network = network.unwrap_or_else(|| format!("{}-default", request.project));
+    label_namespace(&client, &network, log).await?;
     log.info("Installing ASM control plane...");
-    for object in shared_objects().iter().chain(&spec.objects()) {
-        client.apply(object).await.map_err(|e| log.fatal(&e))?;
-    }
-    wait_for_istiod(&client, &spec, log).await?;
+    apply(&client, &spec, log).await?;
     log.info("...done!");
     outro(&spec.revision, &output, log);
     Ok(())
@@ -244,19 +243,7 @@ async fn request(
     client: &Client,
     log: &mut Log<'_>,
 ) -> Result<Request, Fatal> {
-    let mut overlays = Vec::new();
-    for path in &checked.overlays {
-        let text = read_text(path).map_err(|e| log.fatal(&e.to_string()))?;
-        for document in text
-            .split("\n---")
-            .map(|d| d.trim_start_matches("---"))
-            .filter(|d| !d.trim().is_empty())
-        {
-            let overlay: Value = serde_saphyr::from_str(document)
-                .map_err(|e| log.fatal(&format!("{}: {e}", path.display())))?;
-            overlays.push(overlay);
-        }
-    }
+    let overlays = read_overlays(&checked.overlays, log)?;
     let root = client
         .get("/twin/meshca")
         .await
@@ -280,7 +267,25 @@ async fn request(
     })
 }
 
-async fn params(client: &Client, log: &mut Log<'_>) -> Result<PackageParams, Fatal> {
+/// The documents of overlay files, in their order.
+pub(super) fn read_overlays(paths: &[PathBuf], log: &mut Log<'_>) -> Result<Vec<Value>, Fatal> {
+    let mut overlays = Vec::new();
+    for path in paths {
+        let text = read_text(path).map_err(|e| log.fatal(&e.to_string()))?;
+        for document in text
+            .split("\n---")
+            .map(|d| d.trim_start_matches("---"))
+            .filter(|d| !d.trim().is_empty())
+        {
+            let overlay: Value = serde_saphyr::from_str(document)
+                .map_err(|e| log.fatal(&format!("{}: {e}", path.display())))?;
+            overlays.push(overlay);
+        }
+    }
+    Ok(overlays)
+}
+
+pub(super) async fn params(client: &Client, log: &mut Log<'_>) -> Result<PackageParams, Fatal> {
     let answer = client
         .get("/twin/package")
         .await
@@ -371,11 +376,7 @@ async fn exists(client: &Client, path: &str, log: &mut Log<'_>) -> Result<bool, 
     }
 }
 
-async fn label_namespace(
-    client: &Client,
-    request: &Request,
-    log: &mut Log<'_>,
-) -> Result<(), Fatal> {
+async fn label_namespace(client: &Client, network: &str, log: &mut Log<'_>) -> Result<(), Fatal> {
     const LABEL: &str = "topology.istio.io/network";
     let path = format!("/api/v1/namespaces/{ISTIO_SYSTEM}");
     let namespace = client.get(&path).await.map_err(|e| log.fatal(&e))?.json();
@@ -386,7 +387,7 @@ async fn label_namespace(
         return Ok(());
     }
     let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
-        "name": ISTIO_SYSTEM, "labels": {LABEL: format!("{}-default", request.project)}}});
+        "name": ISTIO_SYSTEM, "labels": {LABEL: network}}});
     client.apply(&object).await.map_err(|e| log.fatal(&e))
 }
 
@@ -457,6 +458,18 @@ async fn install_certificates(
         .apply(&custom_ca.secret())
         .await
         .map_err(|e| log.fatal(&e))
+}
+
+/// Makes a revision's objects, and waits until its istiod is available.
+pub(super) async fn apply(
+    client: &Client,
+    spec: &RevisionSpec,
+    log: &mut Log<'_>,
+) -> Result<(), Fatal> {
+    for object in shared_objects().iter().chain(&spec.objects()) {
+        client.apply(object).await.map_err(|e| log.fatal(&e))?;
+    }
+    wait_for_istiod(client, spec, log).await
 }
 
 async fn wait_for_istiod(

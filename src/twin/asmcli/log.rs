@@ -1,11 +1,13 @@
-//! `asmcli`'s log lines: on stderr, and in `logs.txt` once there is an output directory.
+//! An installer's log lines: on stderr, and in `logs.txt` once `asmcli` has an output directory.
 
 use std::io::Write;
 
 use crate::effect::files::AppendFile;
 
-/// Where lines go.
+/// Where lines go, and what each begins with.
 pub(super) struct Log<'a> {
+    prefix: &'static str,
+    error: &'static str,
     stderr: &'a mut (dyn Write + Send),
     file: Option<AppendFile>,
 }
@@ -16,7 +18,21 @@ pub(super) struct Fatal;
 
 impl<'a> Log<'a> {
     pub(super) fn new(stderr: &'a mut (dyn Write + Send)) -> Log<'a> {
-        Log { stderr, file: None }
+        Log {
+            prefix: "asmcli: ",
+            error: "[ERROR]: ",
+            stderr,
+            file: None,
+        }
+    }
+
+    /// As `istioctl` writes: no name before a line.
+    pub(super) fn of_istioctl(stderr: &'a mut (dyn Write + Send)) -> Log<'a> {
+        Log {
+            prefix: "",
+            error: "Error: ",
+            ..Log::new(stderr)
+        }
     }
 
     /// Copies all later lines to a file.
@@ -26,9 +42,10 @@ impl<'a> Log<'a> {
 
     pub(super) fn info(&mut self, text: &str) {
         // A log that cannot be written must not stop an installation half-way.
-        let _ = writeln!(self.stderr, "asmcli: {text}");
+        let line = format!("{}{text}", self.prefix);
+        let _ = writeln!(self.stderr, "{line}");
         if let Some(file) = &mut self.file {
-            let _ = file.line(&format!("asmcli: {text}"));
+            let _ = file.line(&line);
         }
     }
 
@@ -37,7 +54,7 @@ impl<'a> Log<'a> {
     }
 
     pub(super) fn error(&mut self, text: &str) {
-        self.info(&format!("[ERROR]: {text}"));
+        self.info(&format!("{}{text}", self.error));
     }
 
     pub(super) fn fatal_with_usage(&mut self, text: &str) -> Fatal {

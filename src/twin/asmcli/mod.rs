@@ -6,13 +6,15 @@
 //! server of the kubeconfig, and ends with the real one's exit codes (0, or 2 for any `fatal`). It
 //! also repeats what is bad there: a revision name may be longer than istiod's Service allows, any
 //! one of the four certificate flags selects a custom CA, base names of files become keys of the
-//! secret, and with a gateway in `istio-system` it asks on standard input whether to go on. Google Cloud itself is not there: what would be done to it is left out and said. No
-//! `istioctl` is put into the output directory, since there is no real one to put.
+//! secret, and with a gateway in `istio-system` it asks on standard input whether to go on. Google Cloud itself
+//! is not there: what would be done to it is left out and said. No `istioctl` is put into the output directory,
+//! since there is no real one to put. Called under that name, the program is a stand-in for it ([`istioctl()`]).
 
 mod args;
 mod certificates;
 mod client;
 mod install;
+mod istioctl;
 mod kubeconfig;
 mod log;
 pub(in crate::twin) mod package;
@@ -21,6 +23,7 @@ use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
 use args::{Command, Usage};
+pub use istioctl::istioctl;
 use log::{Fatal, Log};
 
 /// What a process gets from the outside, so that nothing here reads the environment.

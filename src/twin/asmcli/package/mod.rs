@@ -13,6 +13,7 @@ use crate::twin::mesh::manifests::{RevisionSpec, suffixed};
 use crate::twin::scenario::{Scenario, Sidecars};
 
 const BASE: &str = include_str!("istio-operator.yaml");
+const PROFILE: &str = include_str!("istio-profile.yaml");
 const OPTIONS: &[(&str, &str)] = &[
     (
         "ca-migration-citadel",
@@ -147,6 +148,38 @@ pub(in crate::twin) fn operator(
     Ok(operator)
 }
 
+/// The merged `IstioOperator` of upstream's `istioctl install`: profile `minimal`, then overlays.
+///
+/// # Errors
+/// A profile with gateways, or a key that the twin cannot act out.
+pub(in crate::twin) fn upstream(
+    params: &PackageParams,
+    revision: &str,
+    overlays: &[Value],
+) -> Result<Value, String> {
+    let request = Request {
+        revision: revision.to_owned(),
+        ..Request::default()
+    };
+    let mut operator = read(PROFILE, &request)?;
+    for layer in overlays {
+        check(layer)?;
+        merge(&mut operator, layer);
+    }
+    let profile = operator["spec"]["profile"].as_str().unwrap_or("default");
+    if !["empty", "minimal"].contains(&profile) {
+        return Err(format!(
+            "the twin's istioctl cannot act out profile {profile}: it has gateways"
+        ));
+    }
+    let address = format!("{}.istio-system.svc:15012", suffixed("istiod", revision));
+    operator["spec"]["meshConfig"]["defaultConfig"]["discoveryAddress"] = json!(address);
+    if params.native_sidecars {
+        operator["spec"]["values"]["pilot"]["env"]["ENABLE_NATIVE_SIDECARS"] = json!(true);
+    }
+    Ok(operator)
+}
+
 /// The revision that a merged `IstioOperator` describes.
 pub(in crate::twin) fn revision(
     name: &str,
@@ -184,7 +217,7 @@ fn check(layer: &Value) -> Result<(), String> {
             .find(|(key, _)| !keys.contains(&key.as_str()))
         {
             Some((key, _)) => Err(format!(
-                "the twin's asmcli cannot act out {}.{key}: it installs istiod, its mesh configuration and its values",
+                "the twin's installer cannot act out {}.{key}: it installs istiod, its mesh configuration and its values",
                 path.trim_start_matches('/').replace('/', ".")
             )),
             None => Ok(()),

@@ -109,7 +109,7 @@ fn what_the_twin_cannot_act_out_is_refused_by_name() {
     let error = operator(&params(), &request).unwrap_err();
     assert_eq!(
         error,
-        "the twin's asmcli cannot act out spec.components.ingressGateways: it installs istiod, its mesh configuration and its values"
+        "the twin's installer cannot act out spec.components.ingressGateways: it installs istiod, its mesh configuration and its values"
     );
 }
 
@@ -123,4 +123,30 @@ fn istiods_environment_comes_from_values_and_from_the_component() {
     );
     assert_eq!(spec.values["pilot"]["env"]["ISTIO_MULTIROOT_MESH"], true);
     assert_eq!((spec.tag.as_str(), spec.replicas), (VERSION, 1));
+}
+
+#[test]
+fn upstreams_installation_is_citadel_with_one_root_until_overlays_say_more() {
+    let plain = upstream(&params(), "r", &[json!({"spec": {"profile": "minimal"}})]).unwrap();
+    let mesh = &plain["spec"]["meshConfig"];
+    assert_eq!(mesh["trustDomain"], "cluster.local");
+    assert!(mesh.get("caCertificates").is_none());
+    assert_eq!(
+        mesh["defaultConfig"]["discoveryAddress"],
+        "istiod-r.istio-system.svc:15012"
+    );
+    let overlays = [
+        json!({"spec": {"profile": "minimal", "meshConfig": {"trustDomain": "a"}}}),
+        json!({"spec": {"meshConfig": {"trustDomain": "b"}}}),
+    ];
+    let merged = upstream(&params(), "r", &overlays).unwrap();
+    assert_eq!(
+        merged["spec"]["meshConfig"]["trustDomain"], "b",
+        "the last is right"
+    );
+    let refused = upstream(&params(), "r", &[]).unwrap_err();
+    assert_eq!(
+        refused,
+        "the twin's istioctl cannot act out profile default: it has gateways"
+    );
 }
