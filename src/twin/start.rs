@@ -114,8 +114,10 @@ impl Core {
             self.create(cacerts).await?;
         }
         self.create_all(remotes).await?;
-        let mut objects = shared_objects();
-        objects.extend(first_revision(scenario).objects());
+        let first = first_revision(scenario);
+        let last = scenario.revisions.last().map(|revision| &revision.name);
+        let mut objects = shared_objects(last.unwrap_or(&first.revision));
+        objects.extend(first.objects());
         for revision in &scenario.revisions {
             let spec = self
                 .revision(scenario, revision)

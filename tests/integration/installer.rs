@@ -74,7 +74,9 @@ fn the_sites_flags_reach_asmcli_and_what_it_changed_is_told() {
     assert!(!started[1].contains("--enable_all"), "{started:?}");
     let told = ran.stdout.as_str();
     for line in [
-        "asmcli created 17 objects, changed 1, deleted 0",
+        // Namespace istio-system, and what all revisions share: it is labelled with the one that was installed last.
+        "asmcli created 17 objects, changed 3, deleted 0",
+        "metadata.labels['istio.io/rev']: default → asm-1233-2-distribute-root",
         "  + deployment istio-system/istiod-asm-1233-2-distribute-root",
         "metadata.labels['topology.istio.io/network']: nothing → net",
     ] {

@@ -466,7 +466,7 @@ pub(super) async fn apply(
     spec: &RevisionSpec,
     log: &mut Log<'_>,
 ) -> Result<(), Fatal> {
-    for object in shared_objects().iter().chain(&spec.objects()) {
+    for object in shared_objects(&spec.revision).iter().chain(&spec.objects()) {
         client.apply(object).await.map_err(|e| log.fatal(&e))?;
     }
     wait_for_istiod(client, spec, log).await

@@ -301,14 +301,16 @@ impl RevisionSpec {
     }
 }
 
-/// The definition of `IstioOperator`, and the service account that all revisions share.
-pub fn shared_objects() -> Vec<Value> {
+/// The definition of `IstioOperator`, and the service account that all revisions share: labelled with the one that was
+/// installed last (seen on Istio 1.31).
+pub fn shared_objects(revision: &str) -> Vec<Value> {
     let mut reader = chart_labels("istio-reader", "base-1.0.0");
     reader.insert("app".to_owned(), json!("istio-reader"));
+    reader.insert("istio.io/rev".to_owned(), json!(revision));
     vec![
         json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": "istiooperators.install.istio.io", "labels": {"release": "istio"}},
+            "metadata": {"name": "istiooperators.install.istio.io", "labels": {"release": "istio", "istio.io/rev": revision}},
             "spec": {
                 "group": "install.istio.io",
                 "scope": "Namespaced",

@@ -53,7 +53,7 @@ impl Lab {
             )
             .await;
         }
-        for object in shared_objects() {
+        for object in shared_objects("default") {
             lab.create(object).await;
         }
         for (namespace, name) in [("shop", "web"), ("shop", "cart"), ("pay", "api")] {
