@@ -138,7 +138,7 @@ pub const ALL: &[GateText] = &[
     },
     GateText {
         code: "RS307",
-        looks_at: "After a revision is installed, before anything is moved to it: the NetworkPolicies of the namespaces in the mesh, for a way from each workload to the istiod of the revision (TCP 15012) and, where it signs with Mesh CA, out of the cluster (TCP 443).",
+        looks_at: "After a revision is installed, before anything is moved to it: the NetworkPolicies of the namespaces in the mesh, for a way from each workload that runs to the istiod of the revision (TCP 15012) and, where it signs with Mesh CA, out of the cluster (TCP 443).",
         why: "Proxies ask istiod for certificates today, inside of the cluster, and Mesh CA lies outside: a policy that hindered nobody until now keeps every new pod from starting.",
         what_to_do: "Allow the named ways. Whether addresses that a policy names are those of the goal is yours to know; so is what policies of other kinds than NetworkPolicy allow, and whether the network enforces any.",
         waiver: "The first pod that is moved shows whether there is a way: if not, its rollout stops there, with the old pods in place.",

@@ -21,6 +21,8 @@ use crate::cluster::{Cluster, ClusterError, Selector};
 const ISTIOD_PORT: u64 = 15012;
 /// Where Mesh CA listens (`meshca.googleapis.com:443`).
 const CA_PORT: u64 = 443;
+/// One that no rule names.
+const NO_PORT: u64 = 0;
 
 /// The pods of one workload.
 struct Pods<'a> {
@@ -42,7 +44,7 @@ enum Way {
     Open,
     /// Closed by all of these policies together.
     Closed(BTreeSet<String>),
-    /// These policies let through addresses; whether the goal has one of them is not known.
+    /// These policies let through some addresses or ports; whether the goal has one of them is not known.
     Perhaps(BTreeSet<String>),
 }
 
@@ -134,9 +136,20 @@ impl Network<'_> {
                     ));
                 }
             }
-            if *signer == CaEndpoint::MeshCa {
-                let way = self.leaves(&pods, &Goal::Outside, CA_PORT);
-                lines.extend(line(name, &format!("Mesh CA, TCP {CA_PORT}"), &way));
+            match signer {
+                CaEndpoint::Istiod => {}
+                CaEndpoint::MeshCa => {
+                    let way = self.leaves(&pods, &Goal::Outside, CA_PORT);
+                    lines.extend(line(name, &format!("Mesh CA, TCP {CA_PORT}"), &way));
+                }
+                CaEndpoint::Other(address) => {
+                    // Where it is and on which port is not known: open is only what is open to everything.
+                    let way = match self.leaves(&pods, &Goal::Outside, NO_PORT) {
+                        Way::Closed(policies) => Way::Perhaps(policies),
+                        way => way,
+                    };
+                    lines.extend(line(name, address, &way));
+                }
             }
         }
         lines
@@ -239,12 +252,11 @@ fn restricts(spec: &Value, direction: &str) -> bool {
     }
 }
 
-/// Whether an address block has an address that is not known: all have those of everything.
+/// Whether an address block has an address that is not known. All of IPv4 has it; all of IPv6 only in clusters of that.
 fn matches_address(block: &Value) -> Option<bool> {
-    let everything = ["0.0.0.0/0", "::/0"];
     match block["cidr"].as_str() {
         None => Some(false),
-        Some(cidr) if everything.contains(&cidr) && block["except"].is_null() => Some(true),
+        Some("0.0.0.0/0") if block["except"].is_null() => Some(true),
         Some(_) => None,
     }
 }
@@ -292,7 +304,7 @@ fn line(workload: &str, goal: &str, way: &Way) -> Option<String> {
             named(policies)
         )),
         Way::Perhaps(policies) => Some(format!(
-            "{workload} may have no way to {goal}: NetworkPolicy {} names addresses, and whether it has one of them is not known",
+            "{workload} may have no way to {goal}: NetworkPolicy {} lets some addresses or ports through, and whether it has one of them is not known",
             named(policies)
         )),
     }
@@ -309,6 +321,10 @@ mod tests {
 
     /// What is said of `shop/web`, moved to a revision that signs with Mesh CA, under these policies.
     fn said(policies: &[Value]) -> Vec<String> {
+        said_of(policies, &CaEndpoint::MeshCa)
+    }
+
+    fn said_of(policies: &[Value], signer: &CaEndpoint) -> Vec<String> {
         let namespaces = BTreeMap::from([
             ("shop".to_owned(), labels(&json!({"team": "a"}))),
             (
@@ -326,7 +342,7 @@ mod tests {
         });
         let web = labels(&json!({"app": "web", "istio.io/rev": "new"}));
         let moved = BTreeMap::from([("Deployment shop/web".to_owned(), ("shop", web))]);
-        network.faults(&moved, Some(&istiod), "istiod-new", &CaEndpoint::MeshCa)
+        network.faults(&moved, Some(&istiod), "istiod-new", signer)
     }
 
     fn policy(namespace: &str, spec: Value) -> Value {
@@ -409,6 +425,7 @@ mod tests {
         assert!(to(json!({"cidr": "0.0.0.0/0"})).is_empty());
         for block in [
             json!({"cidr": "199.36.153.8/30"}),
+            json!({"cidr": "::/0"}),
             json!({"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}),
         ] {
             let lines = to(block);
@@ -420,6 +437,26 @@ mod tests {
                 "{lines:?}"
             );
         }
+    }
+
+    /// Where another CA is, nobody knows here.
+    #[test]
+    fn another_ca_has_a_way_only_where_everything_has() {
+        let signer = CaEndpoint::Other("ca.example:8443".into());
+        let said = |rules: Value| {
+            let spec = json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": rules});
+            said_of(&[policy("shop", spec)], &signer)
+        };
+        assert!(said_of(&[], &signer).is_empty());
+        assert!(said(json!([{}])).is_empty());
+        let lines = said(json!([{"ports": [{"port": 443}, {"port": 15012}]}]));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(
+            lines[0].starts_with(
+                "Deployment shop/web may have no way to ca.example:8443: NetworkPolicy shop/p"
+            ),
+            "{lines:?}"
+        );
     }
 
     #[test]

@@ -569,7 +569,9 @@ mod words {
     ///
     /// ```rhai
     /// mesh::connect().check_network("default");
-    /// assert(true, "there are no policies");
+    /// let refusal = ();
+    /// try { mesh::connect().check_network("none"); } catch (e) { refusal = e; }
+    /// assert(refusal.code == "RS307", "of a revision that is not there nothing is known");
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn check_network(mesh: &mut Mesh, revision: &str) -> Reply<()> {

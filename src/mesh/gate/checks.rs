@@ -285,8 +285,7 @@ pub async fn validation_answers(cluster: &Cluster) -> Result<Vec<Finding>, Clust
     })
 }
 
-/// Check: what is not of this revision yet will have a way to its istiod and to its CA. A revision that is not installed
-/// is another check's.
+/// Check: what runs and is not of this revision yet will have a way to its istiod and to its CA.
 ///
 /// # Errors
 /// As [`network::faults`].
@@ -296,7 +295,8 @@ pub async fn network_is_open(
     name: &str,
 ) -> Result<Vec<Finding>, MeshError> {
     let Some(revision) = view.revision(name) else {
-        return Ok(Vec::new());
+        let evidence = vec![format!("revision `{name}` has no istiod Deployment")];
+        return Ok(vec![Finding::new(NETWORK, evidence, "install it first")]);
     };
     let faults = network::faults(cluster, view, revision).await?;
     Ok(if faults.is_empty() {
