@@ -74,7 +74,7 @@ fn main(p) {
 
 /// The evidence of the first refusal by a gate.
 #[track_caller]
-fn refused_by(ran: &Ran, code: &str) -> String {
+pub(crate) fn refused_by(ran: &Ran, code: &str) -> String {
     let events = ran.events();
     let gate = events
         .iter()

@@ -3,6 +3,7 @@
 //! Each test prints what it counted. Without root, Go or Linux they are skipped.
 
 mod back;
+mod clusters;
 mod google;
 mod inside;
 mod install;

@@ -7,6 +7,9 @@ LAB_NAME=$1
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 cd "$LAB_RUN"
+NODE_NET=$(node_network "$LAB_NAME") SERVICE_NET=$(service_network "$LAB_NAME")
+NODE_IP=$NODE_NET.0.1
+API_HOST=$SERVICE_NET.0.1 # of Service default/kubernetes
 export XTABLES_LOCKFILE=$LAB_RUN/xtables.lock
 
 # Pods are named network namespaces: their names live in a /run of the lab's own.
@@ -19,7 +22,7 @@ link set lo up
 link add br0 type bridge
 addr add $NODE_IP/16 dev br0
 link set br0 up
-route add $SERVICE_NET dev br0
+route add $SERVICE_NET.0.0/16 dev br0
 N
   echo 1 >/proc/sys/net/ipv4/ip_forward
   # Pods route through the node: it must not tell them a shorter way.
@@ -41,7 +44,7 @@ keys() {
   openssl rsa -in sa.key -pubout -out sa.pub 2>>../log/openssl.log
   ca ca /CN=lab-kubernetes-ca
   leaf apiserver /CN=kube-apiserver ca \
-    "subjectAltName=DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,IP:$NODE_IP,IP:10.96.0.1"
+    "subjectAltName=DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,IP:$NODE_IP,IP:$API_HOST"
   leaf admin /O=system:masters/CN=admin ca "extendedKeyUsage=clientAuth"
   cd ..
   cat >kubeconfig <<K
@@ -50,9 +53,9 @@ kind: Config
 clusters:
 - {name: $LAB_CONTEXT, cluster: {server: "https://$NODE_IP:6443", certificate-authority: $LAB_RUN/pki/ca.crt}}
 users:
-- {name: admin, user: {client-certificate: $LAB_RUN/pki/admin.crt, client-key: $LAB_RUN/pki/admin.key}}
+- {name: admin-$LAB_NAME, user: {client-certificate: $LAB_RUN/pki/admin.crt, client-key: $LAB_RUN/pki/admin.key}}
 contexts:
-- {name: $LAB_CONTEXT, context: {cluster: $LAB_CONTEXT, user: admin}}
+- {name: $LAB_CONTEXT, context: {cluster: $LAB_CONTEXT, user: admin-$LAB_NAME}}
 current-context: $LAB_CONTEXT
 K
 }
@@ -61,7 +64,8 @@ K
 # which stands for the public CAs of the TLS world. Made while the control plane starts.
 mesh_keys() {
   cd pki
-  openssl req -x509 -newkey rsa:4096 -nodes -keyout meshroot.key -out meshroot.crt -days 3650 \
+  # A second cluster has that of the first.
+  [ -e meshroot.key ] || openssl req -x509 -newkey rsa:4096 -nodes -keyout meshroot.key -out meshroot.crt -days 3650 \
     -subj "/O=Lab Mesh CA/CN=istio_v1_cloud_workload_root-signer-lab" 2>>../log/openssl.log
   ca web "/CN=lab web CA"
   leaf meshtls /CN=meshca web "subjectAltName=DNS:meshca.meshca.svc"
@@ -87,7 +91,7 @@ start apiserver "$controlplane" kube-apiserver --etcd-servers=http://127.0.0.1:1
   --secure-port=6443 --bind-address="$NODE_IP" --advertise-address="$NODE_IP" \
   --tls-cert-file=pki/apiserver.crt --tls-private-key-file=pki/apiserver.key --client-ca-file=pki/ca.crt \
   --service-account-key-file=pki/sa.pub --service-account-signing-key-file=pki/sa.key \
-  --service-account-issuer=https://kubernetes.default.svc.cluster.local --service-cluster-ip-range="$SERVICE_NET" \
+  --service-account-issuer=https://kubernetes.default.svc.cluster.local --service-cluster-ip-range="$SERVICE_NET.0.0/16" \
   --authorization-mode=Node,RBAC --allow-privileged --enable-aggregator-routing=true \
   --disable-admission-plugins=TaintNodesByCondition --kubelet-preferred-address-types=InternalIP \
   --kubelet-client-certificate=pki/admin.crt --kubelet-client-key=pki/admin.key
@@ -102,12 +106,12 @@ start controller-manager "$controlplane" kube-controller-manager "${auth[@]}" \
 start scheduler "$controlplane" kube-scheduler "${auth[@]}" --kube-api-qps=500 --kube-api-burst=1000
 # The limits of connection tracking belong to the whole machine: 0 leaves them alone.
 start kube-proxy "$controlplane" kube-proxy --kubeconfig=kubeconfig --hostname-override=lab-node --proxy-mode=iptables \
-  --cluster-cidr="$POD_NET" --conntrack-max-per-core=0 --conntrack-tcp-timeout-established=0s \
+  --cluster-cidr="$NODE_NET.0.0/16" --conntrack-max-per-core=0 --conntrack-tcp-timeout-established=0s \
   --conntrack-tcp-timeout-close-wait=0s --healthz-bind-address= --metrics-bind-address=127.0.0.1:10249
 wait "$mesh_keys"
 if [ $# = 1 ]; then
   start node "$LAB_BIN/node" run --kubeconfig=kubeconfig --client-ca=pki/ca.crt --run="$LAB_RUN" --bin="$LAB_BIN" \
-    --share="$LAB_SHARE" --certs="$LAB_RUN/certs"
+    --share="$LAB_SHARE" --certs="$LAB_RUN/certs" --node-ip="$NODE_IP" --api-host="$API_HOST"
 else
   start node "$2" lab-node "https://$NODE_IP:6443" pki/ca.crt pki/admin.crt pki/admin.key
 fi

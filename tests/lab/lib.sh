@@ -13,24 +13,28 @@ LAB_VENV=$LAB_OUT/venv
 LAB_NAME=${LAB_NAME:-lab}
 LAB_RUN=$LAB_OUT/run/$LAB_NAME # all state of one lab: kubeconfig, pki/, log/ (programs), logs/ (containers)
 LAB_CONTEXT=gke_lab-project_us-central1-a_$LAB_NAME
-NODE_IP=10.77.0.1
-SERVICE_NET=10.96.0.0/16
-POD_NET=10.77.0.0/16
 
 die() {
   echo "lab: $*" >&2
   exit 1
 }
 
-# The process whose namespaces are the lab: PID 1 inside, and its number outside. Empty: not up.
-lab_pid() {
+# Networks are numbered where labs are one mesh (`up --beside`); a lab alone has the first ones.
+number_of() { cat "$LAB_OUT/run/$1/number" 2>/dev/null || echo 0; }
+node_network() { echo "10.$((77 + $(number_of "$1")))"; }
+service_network() { echo "10.$((96 + $(number_of "$1")))"; }
+
+# The process whose namespaces a lab is: PID 1 inside, and its number outside. Empty: not up.
+pid_of() {
   local pid
-  pid=$(cat "$LAB_RUN/pid" 2>/dev/null) || return 0
-  # The number may have been used again: only a process with this lab's name on its command line counts.
-  if grep -qzx -- "$LAB_NAME" "/proc/$pid/cmdline" 2>/dev/null && grep -qz -- "/init.sh$" "/proc/$pid/cmdline" 2>/dev/null; then
+  pid=$(cat "$LAB_OUT/run/$1/pid" 2>/dev/null) || return 0
+  # The number may have been used again: only a process with the lab's name on its command line counts.
+  if grep -qzx -- "$1" "/proc/$pid/cmdline" 2>/dev/null && grep -qz -- "/init.sh$" "/proc/$pid/cmdline" 2>/dev/null; then
     echo "$pid"
   fi
 }
+
+lab_pid() { pid_of "$LAB_NAME"; }
 
 # Waits until a command succeeds: SECONDS COMMAND…
 until_ok() {

@@ -4,7 +4,8 @@
 #
 # Installs into a lab that is up: Mesh CA (a pod in namespace meshca), Istio's revision `default` (or NAME), which
 # signs with Citadel and gives its root alone, and the applications. The revisions of the migration are
-# installed by asmcli, which reads these settings too:
+# installed by asmcli, which reads these settings too. In a lab beside another the two meshes become one: the same CAs, and
+# each istiod reads both clusters.
 #
 #   --sidecars   how the injector makes them
 #   --ca-server  istiod's CA server in revisions that sign with Mesh CA: on; off (ENABLE_CA_SERVER=false and
@@ -17,6 +18,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=lib.sh
 . "$here/lib.sh"
 
+beside=$(cat "$LAB_RUN/beside" 2>/dev/null || true)
 sidecars=native ca_server=on aliases=on ca=self-signed apps=all revision=
 while [ $# -gt 0 ]; do
   case $1 in
@@ -98,7 +100,11 @@ certify() { # REQUEST CA CA-KEY DAYS OUT EXTENSION…
 # A CA for Citadel to plug in: root, intermediate, chain; RSA, as asmcli wants it.
 plug_in_ca() {
   cd "$LAB_RUN/pki"
-  request rsa:2048 citadel-root.key root-cert.pem "/O=Lab/CN=Plug-in Root" -x509 -days 3650
+  if [ -n "$beside" ]; then
+    cp "$LAB_OUT/run/$beside/pki"/{citadel-root.key,root-cert.pem} .
+  else
+    request rsa:2048 citadel-root.key root-cert.pem "/O=Lab/CN=Plug-in Root" -x509 -days 3650
+  fi
   request rsa:2048 ca-key.pem ca.csr "/O=Lab/CN=Plug-in Intermediate"
   certify ca.csr root-cert.pem citadel-root.key 730 ca-cert.pem \
     basicConstraints=critical,CA:TRUE,pathlen:0 keyUsage=critical,keyCertSign,cRLSign
@@ -106,6 +112,23 @@ plug_in_ca() {
   inside kubectl -n istio-system create secret generic cacerts --from-file=ca-cert.pem --from-file=ca-key.pem \
     --from-file=root-cert.pem --from-file=cert-chain.pem >/dev/null
   cd "$here"
+}
+
+# Each istiod learns the other cluster's endpoints, as `istioctl create-remote-secret` has it.
+remote_secret() { # LAB CONTEXT: the cluster of CONTEXT made known to that of LAB
+  local config
+  config=$(inside kubectl config view --flatten --minify --context "$2")
+  LAB_NAME=$1 "$here/lab" exec kubectl apply -f - >/dev/null <<Y
+apiVersion: v1
+kind: Secret
+metadata:
+  name: istio-remote-secret-${2##*_}
+  namespace: istio-system
+  labels: {istio/multiCluster: "true"}
+  annotations: {networking.istio.io/cluster: "$2"}
+data:
+  $2: $(base64 -w0 <<<"$config")
+Y
 }
 
 gateway_certificate() {
@@ -124,6 +147,11 @@ mesh_ca >"$manifests/meshca.yaml"
 apply "$manifests/meshca.yaml"
 "$here/istio-default" >"$LAB_RUN/log/istioctl.log" 2>&1 || die "istioctl install: $(tail -n 5 "$LAB_RUN/log/istioctl.log")"
 gateway_certificate
+if [ -n "$beside" ]; then
+  [ "$ca" = plug-in ] || die "mesh: two clusters are one mesh with one root: --ca plug-in for both"
+  remote_secret "$LAB_NAME" "${LAB_CONTEXT%_*}_$beside"
+  remote_secret "$beside" "$LAB_CONTEXT"
+fi
 inside kubectl -n meshca rollout status deploy/meshca --timeout=60s >/dev/null
 if [ "$apps" != none ]; then
   "$here/apps.py" "--$apps" ${revision:+--revision "$revision"} >"$manifests/apps.json"

@@ -191,6 +191,11 @@ impl Lab {
         }
     }
 
+    /// What `LAB_NAME` is for it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The name of the lab's context, which is the mesh's name.
     pub(super) fn context(&self) -> String {
         format!("gke_lab-project_us-central1-a_{}", self.name)

@@ -56,6 +56,7 @@ func runNode(args []string) {
 	f.StringVar(&n.bin, "bin", "", "folder with the programs, seen as /usr/local/bin in containers")
 	f.StringVar(&n.share, "share", "", "folder with envoy/, seen as /var/lib/istio/envoy")
 	f.StringVar(&n.certs, "certs", "", "folder with the public CAs of this lab, seen as /etc/ssl/certs")
+	f.StringVar(&nodeIP, "node-ip", "10.77.0.1", "address of the node; its /16 is the pods'")
 	f.StringVar(&n.apiHost, "api-host", "10.96.0.1", "address of Service default/kubernetes")
 	f.Parse(args)
 	cfg, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
