@@ -5,6 +5,7 @@
 //! nobody looked at them. How istiod knows another cluster: a Secret with the label `istio/multiCluster=true`, whose
 //! keys are names of clusters and whose values are kubeconfigs (istio/istio `pkg/kube/multicluster/secretcontroller.go`).
 
+use futures::future::join_all;
 use serde_json::Value;
 
 use super::survey::{Proxy, Survey, SurveyOptions, Unjudged};
@@ -27,12 +28,14 @@ pub(super) async fn add(
     cas: &[NamedCa],
     options: &SurveyOptions,
 ) -> Result<(), MeshError> {
-    for other in others
+    let others_of_it = others
         .iter()
-        .filter(|other| other.server() != cluster.server())
-    {
-        let at = other.context();
-        match of_other(other, cas, options).await {
+        .filter(|other| other.server() != cluster.server());
+    // Each has an API server of its own, and the reader waits for the slowest, not for all.
+    let read =
+        others_of_it.map(async |other| (other.context(), of_other(other, cas, options).await));
+    for (at, found) in join_all(read).await {
+        match found {
             Ok(found) => {
                 survey.dumps.extend(found.dumps);
                 let unseen = found.unseen.into_iter();

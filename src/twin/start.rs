@@ -4,7 +4,7 @@
 //! which an operator would: control plane, further revisions, applications, gateways.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -20,8 +20,12 @@ use super::process::Containers;
 use super::scenario::{InstalledRevision, Scenario, application_objects, gateway_objects};
 use crate::pki::mint::Authority;
 
-/// Real time that one stage of the start may take.
+/// Real time in which one more pod has to become Ready.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Real time between two looks at what is Ready.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How many of those that are not are named.
+const SHOWN: usize = 5;
 /// Where the twin's clusters are said to be: project and location.
 const PLACE: (&str, &str) = ("twin-project", "us-central1-a");
 
@@ -204,45 +208,55 @@ impl Core {
     /// Waits until every workload has all its pods of its newest template Ready.
     async fn wait_until_ready(&self) -> Result<(), TwinError> {
         let mut changes = self.kube.changes();
-        let ready = async {
-            while !self.unready().is_empty() {
-                if changes.changed().await.is_err() {
-                    return;
-                }
+        let (mut most, mut since) = (0, Instant::now());
+        loop {
+            let workloads = self.unready_workloads();
+            if workloads.is_empty() {
+                return Ok(());
             }
-        };
-        if tokio::time::timeout(PATIENCE, ready).await.is_err() {
-            let reason = format!(
-                "after {} s: {}",
-                PATIENCE.as_secs(),
-                self.unready().join(", ")
-            );
-            return Err(failed("become Ready", reason));
+            let pods = self.kube.list("pods", None);
+            let (ready, unready): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| in_ready_set(pod));
+            if ready.len() > most {
+                (most, since) = (ready.len(), Instant::now());
+            }
+            if since.elapsed() >= PATIENCE {
+                let pods = unready
+                    .iter()
+                    .map(|pod| format!("pod {}: {}", full_name(pod), trouble(pod)));
+                let reason = format!(
+                    "nothing became Ready for {} s: {}; {}",
+                    PATIENCE.as_secs(),
+                    some_of(workloads),
+                    some_of(pods.collect())
+                );
+                return Err(failed("become Ready", reason));
+            }
+            // Hundreds of pods change thousands of times on their way.
+            tokio::time::sleep(PAUSE).await;
+            let _ = tokio::time::timeout(PATIENCE, changes.changed()).await;
         }
-        Ok(())
     }
 
-    /// Workloads that are not there yet, then what holds their pods up.
-    fn unready(&self) -> Vec<String> {
+    /// Workloads that are not there yet.
+    fn unready_workloads(&self) -> Vec<String> {
         let mut unready = Vec::new();
         for resource in ["daemonsets.apps", "deployments.apps", "statefulsets.apps"] {
             let all = self.kube.list(resource, None);
-            unready.extend(
-                all.iter()
-                    .filter(|object| !rolled_out(object))
-                    .map(|object| format!("{resource} {}", full_name(object))),
-            );
-        }
-        if !unready.is_empty() {
-            let pods = self.kube.list("pods", None);
-            unready.extend(
-                pods.iter()
-                    .filter(|pod| !in_ready_set(pod))
-                    .map(|pod| format!("pod {}: {}", full_name(pod), trouble(pod))),
-            );
+            let names = all.iter().filter(|object| !rolled_out(object));
+            unready.extend(names.map(|object| format!("{resource} {}", full_name(object))));
         }
         unready
     }
+}
+
+/// The first few of many names.
+fn some_of(mut names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(SHOWN);
+    names.truncate(SHOWN);
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    names.join(", ")
 }
 
 impl Drop for Core {

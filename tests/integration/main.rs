@@ -28,6 +28,7 @@ mod interrupt;
 mod kdiff;
 mod kubectl;
 mod lab;
+mod large;
 mod migration;
 mod moving;
 mod negative;

@@ -46,7 +46,7 @@ fn main(p) {
 }
 
 /// Handshakes until now: made, and failed for trust.
-fn handshakes(mesh: &Mesh) -> (u64, u64) {
+pub(crate) fn handshakes(mesh: &Mesh) -> (u64, u64) {
     let lines = mesh.ask(
         r#"
 //! The prober's figures.

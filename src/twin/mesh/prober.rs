@@ -3,7 +3,10 @@
 //! A sweep makes one handshake for every ordered pair of groups, a group being the proxies of one
 //! workload that are of one class (what they present, trust and accept); gateways only call. Sweeps
 //! run in the background with a bounded share of one processor, and synchronously whenever the set of
-//! live proxies or a proxy's secrets change, so that no state in between goes unprobed. What a
+//! live proxies or a proxy's secrets change, so that no state in between goes unprobed. In a mesh of hundreds
+//! these synchronous ones have one pair for each pair of classes, whose members take turns: which handshakes
+//! succeed is a matter of classes, and forty thousand for each pod that comes or goes would take
+//! minutes. What a
 //! handshake is, is the certificates' room's: rustls on both sides, resumption off, names and partial
 //! chains as Envoy treats them. Open connections are not modelled: each attempt is a new one.
 
@@ -24,6 +27,8 @@ const STRETCH: usize = 32;
 /// Real time that the background leaves to others after each stretch, as a multiple of its length.
 const REST: u32 = 3;
 const IDLE: Duration = Duration::from_millis(5);
+/// Groups from which on a synchronous sweep goes by classes.
+const MANY: usize = 40;
 
 /// A live, ready proxy.
 #[derive(Clone)]
@@ -93,7 +98,8 @@ impl Prober {
     /// the previous checkpoint.
     pub async fn checkpoint(&self, label: &str) -> Figures {
         for _ in 0..largest_group(&(self.source)()) {
-            self.sweep(None).await;
+            self.sweep_of(|targets, turn| plan(targets, &by_group(targets), None, turn))
+                .await;
         }
         let alive = alive(&(self.source)());
         let since = std::mem::take(&mut self.counts().since);
@@ -106,12 +112,22 @@ impl Prober {
         self.counts().total.figures("total", &alive)
     }
 
-    /// One sweep: over all pairs, or over those that have one of `only` on a side.
+    /// A synchronous sweep: over all pairs, or over those that have one of `only` on a side.
     pub(super) async fn sweep(&self, only: Option<&BTreeSet<String>>) {
+        self.sweep_of(|targets, turn| {
+            let groups = by_group(targets);
+            let is_large = groups.len() >= MANY;
+            let groups = if is_large { by_class(targets) } else { groups };
+            plan(targets, &groups, only, turn)
+        })
+        .await;
+    }
+
+    async fn sweep_of(&self, plan: impl FnOnce(&[Target], usize) -> Vec<(usize, usize)>) {
         let _one = self.sweeping.lock().await;
         let targets = (self.source)();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let pairs = plan(&targets, only, turn);
+        let pairs = plan(&targets, turn);
         let attempts = pairs.iter().map(|pair| attempt(&targets, *pair)).collect();
         self.carry_out(attempts).await;
     }
@@ -120,17 +136,18 @@ impl Prober {
     pub(super) async fn run(&self) {
         loop {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-            let pairs = plan(&(self.source)(), None, turn).len();
-            let mut done = 0;
-            while done < pairs {
+            let (mut done, mut all) = (0, 1);
+            while done < all {
                 let spent = Instant::now();
                 {
                     let _one = self.sweeping.lock().await;
-                    // Planned again for each stretch: the world may have moved on meanwhile.
+                    // Looked at again for each stretch: the world may have moved on meanwhile.
                     let targets = (self.source)();
-                    let pairs = plan(&targets, None, turn);
-                    let stretch = pairs.iter().skip(done).take(STRETCH);
-                    self.carry_out(stretch.map(|pair| attempt(&targets, *pair)).collect())
+                    let groups = by_group(&targets);
+                    all = groups.len().pow(2);
+                    let stretch = (done..all).take(STRETCH);
+                    let pairs = stretch.filter_map(|at| pair(&targets, &groups, at, turn));
+                    self.carry_out(pairs.map(|pair| attempt(&targets, pair)).collect())
                         .await;
                 }
                 done += STRETCH;
@@ -188,41 +205,43 @@ fn make(attempts: Vec<Attempt>) -> Vec<(Attempt, Outcome)> {
 
 /// Proxies of the largest group, at least one.
 fn largest_group(targets: &[Target]) -> usize {
-    groups(targets).values().map(Vec::len).max().unwrap_or(1)
+    by_group(targets).iter().map(Vec::len).max().unwrap_or(1)
 }
 
 /// The proxies by workload and class, by index.
-fn groups(targets: &[Target]) -> BTreeMap<(&str, &str), Vec<usize>> {
-    let mut groups: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
-    for (index, target) in targets.iter().enumerate() {
-        groups
-            .entry((&target.workload, &target.class))
-            .or_default()
-            .push(index);
-    }
-    groups
+fn by_group(targets: &[Target]) -> Vec<Vec<usize>> {
+    by(targets, |target| (&target.workload, &target.class))
 }
 
-/// The pairs of a sweep, by index: client, server. `turn` lets the proxies of a group take turns.
-fn plan(targets: &[Target], only: Option<&BTreeSet<String>>, turn: usize) -> Vec<(usize, usize)> {
-    let groups = groups(targets);
-    let pick = |group: &[usize], not: usize| {
-        let others: Vec<usize> = group.iter().copied().filter(|i| *i != not).collect();
-        (!others.is_empty()).then(|| others[turn % others.len()])
-    };
+/// The proxies by class alone, those that only call apart.
+fn by_class(targets: &[Target]) -> Vec<Vec<usize>> {
+    by(targets, |target| (target.gateway, &target.class))
+}
+
+fn by<'a, K: Ord>(targets: &'a [Target], key: impl Fn(&'a Target) -> K) -> Vec<Vec<usize>> {
+    let mut groups: BTreeMap<K, Vec<usize>> = BTreeMap::new();
+    for (index, target) in targets.iter().enumerate() {
+        groups.entry(key(target)).or_default().push(index);
+    }
+    groups.into_values().collect()
+}
+
+/// The pairs of a sweep over these groups, by index: client, server. `turn` lets the proxies of a group take turns.
+fn plan(
+    targets: &[Target],
+    groups: &[Vec<usize>],
+    only: Option<&BTreeSet<String>>,
+    turn: usize,
+) -> Vec<(usize, usize)> {
     let mut pairs = BTreeSet::new();
-    let serves = |index: usize| !targets[index].gateway;
     match only {
         None => {
-            for callers in groups.values() {
-                let from = callers[turn % callers.len()];
-                let to = groups.values().filter_map(|group| pick(group, from));
-                pairs.extend(to.filter(|to| serves(*to)).map(|to| (from, to)));
-            }
+            pairs.extend((0..groups.len().pow(2)).filter_map(|at| pair(targets, groups, at, turn)))
         }
         Some(only) => {
+            let serves = |index: usize| !targets[index].gateway;
             for index in (0..targets.len()).filter(|i| only.contains(&targets[*i].uid)) {
-                for other in groups.values().filter_map(|group| pick(group, index)) {
+                for other in groups.iter().filter_map(|group| pick(group, index, turn)) {
                     pairs.extend(serves(other).then_some((index, other)));
                     pairs.extend(serves(index).then_some((other, index)));
                 }
@@ -230,6 +249,25 @@ fn plan(targets: &[Target], only: Option<&BTreeSet<String>>, turn: usize) -> Vec
         }
     }
     pairs.into_iter().collect()
+}
+
+/// One of the pairs of groups, by its number: of each the one whose turn it is; none where nobody is called.
+fn pair(
+    targets: &[Target],
+    groups: &[Vec<usize>],
+    at: usize,
+    turn: usize,
+) -> Option<(usize, usize)> {
+    let callers = &groups[at / groups.len()];
+    let from = callers[turn % callers.len()];
+    let to = pick(&groups[at % groups.len()], from, turn)?;
+    (!targets[to].gateway).then_some((from, to))
+}
+
+/// The one of a group whose turn it is, but not this one.
+fn pick(group: &[usize], not: usize, turn: usize) -> Option<usize> {
+    let others: Vec<usize> = group.iter().copied().filter(|i| *i != not).collect();
+    (!others.is_empty()).then(|| others[turn % others.len()])
 }
 
 fn attempt(targets: &[Target], (client, server): (usize, usize)) -> Attempt {
@@ -287,7 +325,10 @@ fn alive(targets: &[Target]) -> Vec<Names> {
             targets[server].workload.clone(),
         )
     };
-    let pairs: BTreeSet<Names> = plan(targets, None, 0).into_iter().map(names).collect();
+    let pairs: BTreeSet<Names> = plan(targets, &by_group(targets), None, 0)
+        .into_iter()
+        .map(names)
+        .collect();
     pairs.into_iter().collect()
 }
 
@@ -323,7 +364,7 @@ mod tests {
             target("b", "x", "1", false),
             target("g", "gw", "1", true),
         ];
-        let pairs = plan(&targets, None, 0);
+        let pairs = plan(&targets, &by_group(&targets), None, 0);
         assert_eq!(names(&targets, &pairs), ["a>b", "b>a", "g>a", "g>b"]);
     }
 
@@ -333,7 +374,10 @@ mod tests {
             target("a", "w", "old", false),
             target("b", "w", "new", false),
         ];
-        assert_eq!(names(&targets, &plan(&targets, None, 0)), ["a>b", "b>a"]);
+        assert_eq!(
+            names(&targets, &plan(&targets, &by_group(&targets), None, 0)),
+            ["a>b", "b>a"]
+        );
     }
 
     #[test]
@@ -344,7 +388,7 @@ mod tests {
             target("c", "x", "1", false),
         ];
         let seen: BTreeSet<String> = (0..4)
-            .flat_map(|turn| names(&targets, &plan(&targets, None, turn)))
+            .flat_map(|turn| names(&targets, &plan(&targets, &by_group(&targets), None, turn)))
             .collect();
         assert_eq!(seen.len(), 6, "{seen:?}");
     }
@@ -356,8 +400,45 @@ mod tests {
             target("b", "x", "1", false),
             target("g", "gw", "1", true),
         ];
-        let pairs = plan(&targets, Some(&BTreeSet::from(["a".to_owned()])), 0);
+        let pairs = plan(
+            &targets,
+            &by_group(&targets),
+            Some(&BTreeSet::from(["a".to_owned()])),
+            0,
+        );
         assert_eq!(names(&targets, &pairs), ["a>b", "b>a", "g>a"]);
+    }
+
+    #[test]
+    fn by_classes_their_members_take_turns_and_what_only_calls_is_never_called() {
+        let mut targets: Vec<Target> = (0..6)
+            .map(|i| {
+                let class = if i < 3 { "old" } else { "new" };
+                target(&format!("{i}"), &format!("n/w{i}"), class, false)
+            })
+            .collect();
+        targets.push(target("g", "n/gw", "old", true));
+        let at = |turn| names(&targets, &plan(&targets, &by_class(&targets), None, turn));
+        let pairs = at(0);
+        let is = |pair: &str, from: &str, to: &str| {
+            let (c, s) = pair.split_once('>').unwrap();
+            from.contains(c) && to.contains(s)
+        };
+        for (from, to) in [
+            ("012", "012"),
+            ("012", "345"),
+            ("345", "012"),
+            ("345", "345"),
+        ] {
+            assert!(
+                pairs.iter().any(|p| is(p, from, to)),
+                "{from} {to} {pairs:?}"
+            );
+        }
+        assert!(pairs.iter().any(|p| is(p, "g", "012")) && pairs.iter().any(|p| is(p, "g", "345")));
+        assert!(!pairs.iter().any(|p| p.ends_with(">g")), "{pairs:?}");
+        assert_eq!(pairs.len(), 6);
+        assert_ne!(pairs, at(1));
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use super::envoy::ServiceKey;
 use crate::twin::controllers::in_ready_set;
 use crate::twin::kube::Kube;
 
-/// One look at the cluster.
+/// One look at the cluster: each list by namespace and name, as the store has it.
 pub(super) struct World {
     pub(super) services: Vec<Arc<Value>>,
     pub(super) pods: Vec<Arc<Value>>,
@@ -50,9 +50,8 @@ impl World {
 
     /// The Services that select a pod.
     pub(super) fn services_of(&self, pod: &Value) -> Vec<ServiceKey> {
-        self.services
+        of_namespace(&self.services, meta(pod, "namespace"))
             .iter()
-            .filter(|s| meta(s, "namespace") == meta(pod, "namespace"))
             .filter(|s| selects(&s["spec"]["selector"], &pod["metadata"]["labels"]))
             .map(|s| key(s))
             .collect()
@@ -94,12 +93,18 @@ impl World {
     }
 
     fn selected<'a>(&'a self, service: &'a Value) -> impl Iterator<Item = &'a Value> {
-        self.pods
+        of_namespace(&self.pods, meta(service, "namespace"))
             .iter()
             .map(Arc::as_ref)
-            .filter(|pod| meta(pod, "namespace") == meta(service, "namespace"))
             .filter(|pod| selects(&service["spec"]["selector"], &pod["metadata"]["labels"]))
     }
+}
+
+/// Those of one namespace in a list by namespace.
+fn of_namespace<'a>(list: &'a [Arc<Value>], namespace: &str) -> &'a [Arc<Value>] {
+    let from = list.partition_point(|object| meta(object, "namespace") < namespace);
+    let rest = &list[from..];
+    &rest[..rest.partition_point(|object| meta(object, "namespace") == namespace)]
 }
 
 /// The service account that a pod runs as.
