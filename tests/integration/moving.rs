@@ -124,7 +124,7 @@ fn main(p) {
 }
 "#,
     );
-    assert_eq!(leads, ["asm-1162 istiod-asm-1162 {}"]);
+    assert_eq!(leads, ["asm-1162 istiod-asm-1162 #{}"]);
     assert_eq!(mesh.failed_handshakes(), 0);
 }
 
