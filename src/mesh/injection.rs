@@ -21,6 +21,8 @@ pub struct Webhook {
     pub configuration: String,
     /// The revision that it injects (label of the configuration).
     pub revision: String,
+    /// The tag by which that revision is asked for, where the configuration is a tag's.
+    pub tag: Option<String>,
     /// Namespace and name of the Service behind it.
     pub service: Option<(String, String)>,
     /// The bundle by which the API server verifies it: the root that the revision's istiod has.
@@ -83,15 +85,8 @@ impl Injection {
         if names::IGNORED.contains(&namespace) {
             return Injector::Nobody;
         }
-        let mut revisions: Vec<String> = self
-            .webhooks
-            .iter()
-            .filter(|w| {
-                selects(&w.namespace_selector, namespace_labels)
-                    && selects(&w.object_selector, pod_labels)
-            })
-            .map(|w| w.revision.clone())
-            .collect();
+        let matching = self.matching(namespace_labels, pod_labels);
+        let mut revisions: Vec<String> = matching.map(|w| w.revision.clone()).collect();
         revisions.sort();
         revisions.dedup();
         match revisions.len() {
@@ -99,6 +94,38 @@ impl Injection {
             1 => Injector::Revision(revisions.remove(0)),
             _ => Injector::Several(revisions),
         }
+    }
+
+    /// Whether a pod with these labels, in a namespace with those, is injected by way of a tag.
+    pub fn is_asked_by(
+        &self,
+        tag: &str,
+        namespace: &str,
+        namespace_labels: &Labels,
+        pod_labels: &Labels,
+    ) -> bool {
+        !names::IGNORED.contains(&namespace)
+            && self
+                .matching(namespace_labels, pod_labels)
+                .any(|w| w.tag.as_deref() == Some(tag))
+    }
+
+    fn matching<'a>(
+        &'a self,
+        namespace_labels: &'a Labels,
+        pod_labels: &'a Labels,
+    ) -> impl Iterator<Item = &'a Webhook> {
+        self.webhooks.iter().filter(|w| {
+            selects(&w.namespace_selector, namespace_labels)
+                && selects(&w.object_selector, pod_labels)
+        })
+    }
+
+    /// The tags, each with the revision that it leads to.
+    pub fn tags(&self) -> BTreeMap<&str, &str> {
+        let all = self.webhooks.iter();
+        all.filter_map(|w| Some((w.tag.as_deref()?, w.revision.as_str())))
+            .collect()
     }
 
     /// Webhooks that inject this revision.
@@ -120,6 +147,8 @@ fn webhooks(name: &str, configuration: &Value) -> Vec<Webhook> {
     let Some(revision) = revision.map(str::to_owned) else {
         return Vec::new();
     };
+    let tag = configuration["metadata"]["labels"][names::TAG].as_str();
+    let tag = tag.map(str::to_owned);
     let list = configuration["webhooks"]
         .as_array()
         .cloned()
@@ -135,6 +164,7 @@ fn webhooks(name: &str, configuration: &Value) -> Vec<Webhook> {
         .map(|w| Webhook {
             configuration: name.to_owned(),
             revision: revision.clone(),
+            tag: tag.clone(),
             service: w.pointer("/clientConfig/service").and_then(|s| {
                 Some((
                     s["namespace"].as_str()?.to_owned(),
@@ -199,6 +229,7 @@ mod tests {
         let hook = |rev: &str, namespace: Value, object: Value| Webhook {
             configuration: format!("istio-sidecar-injector-{rev}"),
             revision: rev.into(),
+            tag: None,
             service: None,
             ca_bundle: None,
             namespace_selector: namespace,
@@ -273,6 +304,32 @@ mod tests {
             ),
             Injector::Nobody
         );
+    }
+
+    #[test]
+    fn who_asks_by_a_tag_is_told_from_who_asks_by_the_name_of_the_revision() {
+        let mut injection = default_and_r1();
+        injection.webhooks.push(Webhook {
+            configuration: "istio-revision-tag-prod".into(),
+            revision: "r1".into(),
+            tag: Some("prod".into()),
+            service: None,
+            ca_bundle: None,
+            namespace_selector: json!({"matchExpressions":[{"key":"istio.io/rev","operator":"In","values":["prod"]},
+                                                           {"key":"istio-injection","operator":"DoesNotExist"}]}),
+            object_selector: json!({"matchExpressions":[{"key":"sidecar.istio.io/inject","operator":"NotIn","values":["false"]}]}),
+        });
+        assert_eq!(injection.tags(), [("prod", "r1")].into());
+        let ask = |namespace: &str, of: &[(&str, &str)], pod: &[(&str, &str)]| {
+            injection.is_asked_by("prod", namespace, &labels(of), &labels(pod))
+        };
+        assert!(ask("shop", &[("istio.io/rev", "prod")], &[]));
+        assert!(!ask("shop", &[("istio.io/rev", "r1")], &[]));
+        assert!(!ask("kube-system", &[("istio.io/rev", "prod")], &[]));
+        let both = [("istio.io/rev", "prod"), ("istio-injection", "enabled")];
+        assert!(!ask("shop", &both, &[]));
+        let declines = [("sidecar.istio.io/inject", "false")];
+        assert!(!ask("shop", &[("istio.io/rev", "prod")], &declines));
     }
 
     /// `istioctl tag set default` leaves the old injector in place, with a selector that nothing matches.

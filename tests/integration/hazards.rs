@@ -47,6 +47,8 @@ const HAZARDS: &[(&str, &[&str])] = &[
             "the_truth_table_of_namespace_and_pod_labels",
             "a_namespace_with_both_labels_stops_the_migration_before_it_begins",
             "with_every_way_to_ask_for_a_proxy",
+            "with_tags_that_are_moved_instead_of_labels",
+            "a_tag_that_is_pointed_straight_at_mesh_ca_is_refused_and_waived_it_is_an_outage",
             "pods_that_never_asked_for_a_proxy_are_not_brought_in_by_the_label_of_their_namespace",
         ],
     ),

@@ -82,6 +82,52 @@ fn labels_are_put_back_where_nothing_of_a_namespace_could_move() {
     assert_eq!(mesh.failed_handshakes(), 0);
 }
 
+/// Refuses every pod of `shop` from now on.
+const NO_PODS: &str = r#"
+//! A policy that cannot be reached.
+//! mutates: true
+fn main(p) {
+    cluster::create(#{ apiVersion: "admissionregistration.k8s.io/v1", kind: "ValidatingWebhookConfiguration", metadata: #{ name: "policy" },
+        webhooks: [#{ name: "policy.example.com", admissionReviewVersions: ["v1"], failurePolicy: "Fail", sideEffects: "None",
+            clientConfig: #{ service: #{ name: "policy", namespace: "pay", path: "/check", port: 443 } },
+            namespaceSelector: #{ matchLabels: #{ "kubernetes.io/metadata.name": "shop" } },
+            rules: [#{ apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE"], resources: ["pods"], scope: "*" }] }] });
+}
+"#;
+
+/// A tag moves all that ask for it: it is put back as long as nothing has moved, also if another of them is refused.
+#[test]
+fn a_tag_is_put_back_where_one_that_asks_for_it_could_not_move() {
+    let tagged = MESH.replace("enabled", "prod").replace(
+        "namespaces:",
+        "revisions: [{name: asm-1162, ca: citadel, tags: [prod]}]\nnamespaces:",
+    );
+    let mesh = Mesh::start(&tagged);
+    let own = mesh.run("own.rhai").file("own.rhai", NO_PODS.trim_start());
+    own.run().code(0);
+    let ran = migrate(&mesh, "--set move_by=tag").code(3);
+    let failure = ran.finished()["failure"].clone();
+    assert_eq!(failure["code"], "RS102", "{failure}");
+    let evidence = failure["evidence"].to_string();
+    assert!(evidence.contains("policy.example.com"), "{failure}");
+    let said = "tag prod: nothing that asks for it has moved, and it leads to asm-1162 as before";
+    assert!(ran.stdout.contains(said), "{}", ran.stdout);
+    let sent = sent(&ran).join("\n");
+    assert!(!sent.contains("restarted"), "{sent}");
+    let leads = mesh.ask(
+        r#"
+//! Where the tag leads, and what is noted on it.
+//! mutates: false
+fn main(p) {
+    let tag = cluster::get("mutatingwebhookconfiguration", "istio-revision-tag-prod");
+    print(`${tag.metadata.labels["istio.io/rev"]} ${tag.webhooks[0].clientConfig.service.name} ${tag.metadata.annotations}`);
+}
+"#,
+    );
+    assert_eq!(leads, ["asm-1162 istiod-asm-1162 #{}"]);
+    assert_eq!(mesh.failed_handshakes(), 0);
+}
+
 #[test]
 fn nothing_is_begun_that_will_not_end_in_the_window() {
     let mesh = Mesh::start(MESH);

@@ -111,6 +111,46 @@ fn straight_to_mesh_ca_is_refused_and_waived_breaks_just_the_pairs_that_were_nam
     assert_eq!(failed_pairs(&waived), named);
 }
 
+/// A tag leads straight to a revision that Mesh CA signs for.
+const TAG: &str = r#"
+//! Point a tag at a Mesh CA revision.
+//! mutates: true
+import "mesh/tags" as tags;
+fn main(p) {
+    tags::move_to("prod", "straight");
+    workload::restart("Deployment", "pay", "api");
+    workload::wait("Deployment", "pay", "api", #{ timeout: 120 });
+}
+"#;
+
+#[test]
+fn a_tag_that_is_pointed_straight_at_mesh_ca_is_refused_and_waived_it_is_an_outage() {
+    let mesh = "
+title: a tag
+speed: 100
+fleet_id: twin-project
+revisions:
+  - {name: old, ca: citadel, tags: [prod]}
+  - {name: straight, ca: mesh_ca, options: [ca-migration-meshca]}
+namespaces:
+  pay:
+    injection: prod
+    workloads: [{name: api}]
+  shop:
+    injection: old
+    workloads: [{name: web}]
+";
+    let refused = on_mesh("tag.rhai", TAG, mesh).run().code(3);
+    assert_eq!(refused.finished()["outcome"], "refused");
+    assert_eq!(failed(&refused), 0, "it leads where it led");
+    let named = named_pairs(&refused, "RS101", "refused");
+    assert!(named.contains("shop/web → pay/api"), "{named:?}");
+    let waived = on_mesh("tag.rhai", TAG, mesh).args("--waive RS101=test");
+    let waived = waived.run().code(3);
+    assert!(failed(&waived) > 0);
+    assert_eq!(failed_pairs(&waived), named);
+}
+
 /// (e) All roots right, and the new trust domain known to nobody.
 #[test]
 fn a_trust_domain_without_aliases_is_refused_before_phase_2_and_waived_breaks_what_was_named() {

@@ -122,7 +122,7 @@ fn walk(mesh: &Mesh, steps: &[Step]) {
         made = now.0;
     }
     let Some(last) = last else { return };
-    if *last == RETIRE {
+    if last.starts_with(RETIRE) {
         assert_validated(mesh);
     }
     assert_eq!(sent(&mesh.forward(last).code(0)), Vec::<String>::new());
@@ -209,6 +209,83 @@ fn main(p) {
     workload::wait("Deployment", "new", "web", #{ timeout: 120 });
 }
 "#;
+
+const BY_TAGS: &str = "
+title: namespaces that ask by a tag, by the tag `default`, and by the revision itself
+speed: 100
+fleet_id: twin-project
+revisions:
+  - {name: asm-1162, ca: citadel, tags: [prod]}
+namespaces:
+  old:
+    injection: enabled
+    workloads: [{name: web}]
+  pay:
+    injection: prod
+    workloads: [{name: ledger, kind: StatefulSet}]
+  rev:
+    injection: asm-1162
+    workloads: [{name: api}]
+  shop:
+    injection: prod
+    workloads: [{name: web, replicas: 2}]
+gateways:
+  - {name: istio-ingressgateway, revision: asm-1162}
+";
+
+/// `istioctl tag set default --revision asm-1162`, which puts the injector of the revision without a name to rest.
+const SET_DEFAULT: &str = r#"
+//! Set the tag `default`.
+//! mutates: true
+fn main(p) {
+    let own = cluster::get("mutatingwebhookconfiguration", "istio-sidecar-injector-asm-1162").to_map();
+    let old = cluster::get("mutatingwebhookconfiguration", "istio-sidecar-injector").to_map();
+    let hooks = old.webhooks;
+    for i in 0..hooks.len() {
+        hooks[i].clientConfig = own.webhooks[0].clientConfig;
+        old.webhooks[i].namespaceSelector.matchLabels = #{ "istio.io/deactivated": "never-match" };
+    }
+    cluster::create(#{ apiVersion: "admissionregistration.k8s.io/v1", kind: "MutatingWebhookConfiguration",
+        metadata: #{ name: "istio-revision-tag-default", labels: #{ "istio.io/rev": "asm-1162", "istio.io/tag": "default" } }, webhooks: hooks });
+    cluster::patch("mutatingwebhookconfiguration", "istio-sidecar-injector", #{ webhooks: old.webhooks });
+    workload::restart("Deployment", "old", "web");
+    workload::wait("Deployment", "old", "web", #{ timeout: 120 });
+}
+"#;
+
+/// Who asks by a tag keeps the label; each tag is moved for all of its namespaces, and leads back with them.
+#[test]
+fn with_tags_that_are_moved_instead_of_labels() {
+    let mesh = Mesh::start(BY_TAGS);
+    let own = mesh.run("own.rhai").args("--waive RS102=test");
+    own.file("own.rhai", SET_DEFAULT.trim_start()).run().code(0);
+    walk(
+        &mesh,
+        &[
+            Step::Forward("finalise=never move_by=tag"),
+            Step::ToDistribute,
+            Step::Forward("finalise=never move_by=tag"),
+            Step::ToStart,
+            Step::Forward("through=retire new_root=accept backup_dir= move_by=tag"),
+        ],
+    );
+    let place = mesh.place();
+    for line in [
+        "namespace old enabled  ",
+        "namespace pay  prod ",
+        "namespace shop  prod ",
+    ] {
+        assert!(place.iter().any(|l| l.starts_with(line)), "{place:?}");
+    }
+    let labelled = format!("namespace rev  {SECOND} ");
+    assert!(place.iter().any(|l| l.starts_with(&labelled)), "{place:?}");
+    let tags: Vec<_> = shape(&mesh)
+        .into_iter()
+        .filter(|line| line.starts_with("istio-revision-tag-"))
+        .collect();
+    let moved = |line: &String| line.contains(&format!(" {SECOND} "));
+    assert!(tags.len() == 2 && tags.iter().all(moved), "{tags:?}");
+}
 
 /// The aliases of one revision's mesh configuration, with one more of each of these.
 fn aliases(config_map: &str, domains: &str) -> Step {

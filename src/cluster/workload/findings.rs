@@ -24,10 +24,10 @@
 use serde_json::Value;
 
 use super::super::Object;
+use super::load::{admitted, surge};
 use super::ports::{holds_one_of, host_ports};
 use super::room::{Fit, amount, amounts, candidates, fits, fits_each, own};
 use super::selector::{items, selects};
-use super::share::Share;
 use super::surroundings::{Known, Surroundings};
 use super::waves::{Disruption, Member};
 
@@ -80,6 +80,7 @@ pub(super) fn findings(member: &Member, around: &Surroundings) -> Vec<Finding> {
             .object
             .at("/spec/template/spec")
             .unwrap_or(&Value::Null),
+        asks: admitted(member, around.pods.as_deref().unwrap_or_default()),
         size,
         disruption: member.disruption(),
         surge: surge(member),
@@ -100,28 +101,12 @@ pub(super) fn findings(member: &Member, around: &Surroundings) -> Vec<Finding> {
     judge.found
 }
 
-/// How many pods a rollout makes beyond those that are wanted.
-fn surge(member: &Member) -> i64 {
-    let size = member.size();
-    let object = &member.object;
-    let share = |at: &str| Share::of(object.at(at));
-    match object.kind() {
-        _ if size == 0 => 0,
-        "Deployment" if object.text("/spec/strategy/type") == "Recreate" => 0,
-        "Deployment" => share("/spec/strategy/rollingUpdate/maxSurge")
-            .unwrap_or(Share::Percent(25))
-            .ceil(size),
-        "DaemonSet" if !member.is_on_delete() => {
-            share("/spec/updateStrategy/rollingUpdate/maxSurge").map_or(0, |s| s.ceil(size))
-        }
-        _ => 0,
-    }
-}
-
 struct Judge<'a> {
     member: &'a Member,
     around: &'a Surroundings,
     spec: &'a Value,
+    /// The same as it is admitted, as far as that is known.
+    asks: Value,
     size: i64,
     disruption: Disruption,
     surge: i64,
@@ -396,9 +381,9 @@ impl Judge<'_> {
         let hint = "free some, add a node, or lower maxSurge; a cluster autoscaler may make room by itself";
         match known {
             (Ok(nodes), Ok(pods)) => match if self.member.object.kind() == "DaemonSet" {
-                fits_each(self.spec, nodes, pods)
+                fits_each(&self.asks, nodes, pods)
             } else {
-                fits(self.spec, self.surge, nodes, pods)
+                fits(&self.asks, self.surge, nodes, pods)
             } {
                 Fit::Yes => {}
                 Fit::No(why) => self.say("WL007", self.without_surge(), None, why, hint),
@@ -415,7 +400,10 @@ impl Judge<'_> {
             Ok(quotas) => quotas,
             Err(why) => return self.unread("WL008", "ResourceQuotas", why),
         };
-        let (requests, limits) = (amounts(self.spec, "requests"), amounts(self.spec, "limits"));
+        let (requests, limits) = (
+            amounts(&self.asks, "requests"),
+            amounts(&self.asks, "limits"),
+        );
         let hint = "raise the quota, free some of it, or lower maxSurge";
         for quota in quotas {
             let object = format!("resourcequota/{}/{}", self.namespace(), quota.name());
@@ -473,11 +461,11 @@ impl Judge<'_> {
             _ => ("requests", key),
         };
         // Only these are demanded of all (Kubernetes `pkg/quota/v1/evaluator/core/pods.go`).
-        if !matches!(resource, "cpu" | "memory") || self.spec["resources"].is_object() {
+        if !matches!(resource, "cpu" | "memory") || self.asks["resources"].is_object() {
             return None;
         }
-        let first = items(self.spec.get("initContainers"));
-        let mut containers = first.iter().chain(items(self.spec.get("containers")));
+        let first = items(self.asks.get("initContainers"));
+        let mut containers = first.iter().chain(items(self.asks.get("containers")));
         let without = containers.find(|c| !own(c, what).contains_key(resource))?;
         let name = without["name"].as_str().unwrap_or("");
         Some(format!(

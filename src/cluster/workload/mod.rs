@@ -9,9 +9,11 @@
 //! | `waves` | restarting many, a bounded part at a time, within the PodDisruptionBudgets |
 //! | `undo` | history, going back, pausing |
 //! | `findings`, `surroundings`, `room`, `ports` | what would go wrong in a restart |
+//! | `load` | what a restart needs for a moment |
 //! | `selector`, `quantity`, `share` | label selectors, amounts, `25%` |
 
 mod findings;
+mod load;
 mod ports;
 mod quantity;
 mod room;
@@ -23,6 +25,7 @@ mod view;
 mod waves;
 
 pub use findings::{Finding, Severity};
+pub use load::Load;
 pub use share::Share;
 pub use undo::Revision;
 pub use view::{PodCounts, Restart, Workload};

@@ -47,6 +47,16 @@ impl Cluster {
     /// # Errors
     /// There is no such namespace; they cannot be read.
     pub async fn restart_findings_in(&self, namespace: &str) -> Result<Vec<Finding>, ClusterError> {
+        let members = self.members_in(namespace).await?;
+        let around = self.surroundings(namespace).await;
+        Ok(members.iter().flat_map(|m| findings(m, &around)).collect())
+    }
+
+    /// Each Deployment, StatefulSet and DaemonSet of a namespace, in this order.
+    ///
+    /// # Errors
+    /// There is no such namespace; they cannot be read.
+    pub(super) async fn members_in(&self, namespace: &str) -> Result<Vec<Member>, ClusterError> {
         let mut members = Vec::new();
         for name in ["deployments.apps", "statefulsets.apps", "daemonsets.apps"] {
             let kind = self.kind(name).await?;
@@ -59,8 +69,7 @@ impl Cluster {
         if members.is_empty() {
             self.namespace_exists(namespace).await?;
         }
-        let around = self.surroundings(namespace).await;
-        Ok(members.iter().flat_map(|m| findings(m, &around)).collect())
+        Ok(members)
     }
 
     /// Nothing in a namespace that is not there is not nothing: most likely its name is misspelt. Who may not read

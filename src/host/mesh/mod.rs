@@ -11,6 +11,7 @@ mod keep;
 mod root_users;
 mod secrets;
 mod shape;
+mod tags;
 mod tls;
 mod why;
 
@@ -102,6 +103,7 @@ pub(super) fn register(engine: &mut rhai::Engine) {
     keep::add_to(&mut module);
     root_users::add_to(&mut module);
     secrets::add_to(&mut module);
+    tags::add_to(&mut module);
     tls::add_to(&mut module);
     why::add_to(&mut module);
     engine.register_static_module("mesh", module.into());

@@ -2,7 +2,7 @@
 
 use super::super::cluster::{place, shown};
 use crate::cluster::Object;
-use crate::cluster::workload::{Finding, Revision, Workload};
+use crate::cluster::workload::{Finding, Load, Revision, Workload};
 use crate::engine::kit::{self, Reply};
 #[allow(clippy::wildcard_imports)] // The macro expects all of it in scope.
 use rhai::plugin::*;
@@ -194,6 +194,26 @@ mod words {
         Ok(found.iter().map(|f| super::finding(f).into()).collect())
     }
 
+    /// What a restart of each Deployment, StatefulSet and DaemonSet of a namespace needs for a moment.
+    ///
+    /// - `namespace`: where.
+    ///
+    /// Gives `#{workload, pods, beside, at_once, asks}` for each: `workload` as `restart_findings` has it, `pods` that it
+    /// wants, how many new ones are made `beside` those, how many may come up `at_once`, and what each of them `asks` of
+    /// its node, with the proxy as the newest pod has it (`cpu 110m, memory 168Mi`, or empty). Throws `cluster` if there
+    /// is no such namespace, or if they may not be read.
+    ///
+    /// ```rhai
+    /// let web = workload::restart_load("shop").find(|w| w.workload == "deployment.apps/shop/web");
+    /// assert(web.pods == 3 && web.beside == 1 && web.at_once == 1, web);
+    /// ```
+    #[rhai_fn(return_raw, volatile)]
+    pub fn restart_load(ctx: NativeCallContext, namespace: &str) -> Reply<Array> {
+        let (world, cluster) = place(&ctx)?;
+        let found = world.wait(cluster.restart_load(namespace))?;
+        Ok(found.iter().map(|l| super::load(l).into()).collect())
+    }
+
     /// How far the rollout of a workload is, as `kubectl rollout status` judges it, and what blocks it.
     ///
     /// kubectl: `kubectl rollout status KIND/NAME -n NAMESPACE --watch=false`
@@ -276,6 +296,16 @@ fn revision(revision: &Revision) -> Map {
     map.insert("current".into(), revision.current.into());
     map.insert("template".into(), kit::to_dynamic(&revision.template));
     map.insert("object".into(), shown(&revision.object));
+    map
+}
+
+fn load(load: &Load) -> Map {
+    let mut map = Map::new();
+    map.insert("workload".into(), load.workload.clone().into());
+    map.insert("pods".into(), load.pods.into());
+    map.insert("beside".into(), load.beside.into());
+    map.insert("at_once".into(), load.at_once.into());
+    map.insert("asks".into(), load.asks.clone().into());
     map
 }
 

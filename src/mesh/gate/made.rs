@@ -62,6 +62,46 @@ pub(super) async fn pods(
     Ok(findings)
 }
 
+/// Asks for a pod of each workload of these namespaces that has or is to have a proxy, by a dry run, as the labels and
+/// webhooks are now.
+///
+/// Separate from what is judged before a webhook changes: the API server calls the webhooks that it has, so that only
+/// after the change can it be asked what comes of it.
+///
+/// # Errors
+/// When templates cannot be listed.
+pub async fn rehearsed(
+    cluster: &Cluster,
+    view: &View,
+    namespaces: &[String],
+) -> Result<Vec<Finding>, MeshError> {
+    let mut evidence = Vec::new();
+    for name in namespaces {
+        let templates = templates::all(cluster, Some(name)).await?;
+        let labels = view.survey.namespaces.get(name).cloned();
+        let moved =
+            forecast::namespace(&view.survey, &templates, name, &labels.unwrap_or_default());
+        let has_template = |m: &&Moved| templates.iter().any(|t| t.workload == m.workload);
+        for m in moved.iter().filter(has_template) {
+            let expected = match forecast::injecting(&view.survey, &view.revisions, m) {
+                Ok(revision) => revision,
+                Err(_) if !m.was_injected => continue,
+                Err(reason) => {
+                    evidence.push(reason.0);
+                    continue;
+                }
+            };
+            if let Err(reason) = rehearsal::rehearse(cluster, m, Some(&expected)).await {
+                evidence.push(reason);
+            }
+        }
+    }
+    Ok((!evidence.is_empty())
+        .then(|| no_proxy(evidence))
+        .into_iter()
+        .collect())
+}
+
 /// Pods that come up anew: can they, and can they talk?
 ///
 /// `mends`: it is these workloads themselves that change, so that their pods that wait are no reason against it.

@@ -14,6 +14,7 @@ pub use checks::{
     root_is_gone, validation_answers,
 };
 pub use guards::review;
+pub use made::rehearsed;
 
 use super::revision::Revision;
 use super::survey::{Survey, SurveyOptions};
