@@ -30,6 +30,8 @@ pub enum Verb {
     Exec,
     /// A change of an object, in one of the [`PatchForm`]s.
     Patch,
+    /// A request to a port of a pod, which may change what runs there.
+    Post,
     /// A whole object in the place of the one that was read.
     Replace,
     /// Another number of replicas, by the subresource `scale`.
@@ -43,7 +45,7 @@ impl fmt::Display for Verb {
 }
 
 impl Verb {
-    /// As errors and journals name it: `create`, `delete`, `evict`, `exec`, `patch`, `replace`, `scale`.
+    /// As errors and journals name it: `create`, `delete`, `evict`, `exec`, `patch`, `post`, `replace`, `scale`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -51,6 +53,7 @@ impl Verb {
             Self::Evict => "evict",
             Self::Exec => "exec",
             Self::Patch => "patch",
+            Self::Post => "post",
             Self::Replace => "replace",
             Self::Scale => "scale",
         }
@@ -90,7 +93,7 @@ pub struct Mutation {
     /// The object as it was read just before; none for a creation.
     pub before: Option<Object>,
     /// What is sent: the object to create or to put, the patch, `{"spec": {"replicas": …}}`,
-    /// `{command, container}`.
+    /// `{command, container}`, `{port, path}`.
     pub body: Option<Value>,
     /// How `body` is meant, for a patch.
     pub form: PatchForm,
@@ -102,7 +105,7 @@ pub struct Mutation {
     pub applied: Option<Value>,
     /// It makes its manager the owner, for an apply, of other fields than before.
     pub takes_over: bool,
-    /// The word behind it, where there is one: `label`, `annotate`, `restart`, `apply`.
+    /// The word behind it, where there is one: `label`, `annotate`, `restart`, `apply`, `drain`.
     pub why: Option<&'static str>,
     /// It is rehearsed: sent with `dryRun=All`, so that nothing is stored.
     pub dry_run: bool,
@@ -117,7 +120,7 @@ impl Mutation {
     pub fn after(&self) -> Option<Value> {
         match (self.verb, &self.form, &self.before, &self.body) {
             (Verb::Delete | Verb::Evict, ..) => None,
-            (Verb::Exec, _, before, _) => before.as_ref().map(Object::to_value),
+            (Verb::Exec | Verb::Post, _, before, _) => before.as_ref().map(Object::to_value),
             _ if self.foreseen.is_some() => self.foreseen.clone(),
             (Verb::Patch, PatchForm::Merge, Some(before), Some(patch)) => {
                 let mut after = before.to_value();
@@ -151,7 +154,7 @@ impl Mutation {
         let told = match self.verb {
             Verb::Create | Verb::Patch => self.form != PatchForm::Merge,
             Verb::Replace | Verb::Scale => true,
-            Verb::Delete | Verb::Evict | Verb::Exec => false,
+            Verb::Delete | Verb::Evict | Verb::Exec | Verb::Post => false,
         };
         told && self.foreseen.is_none()
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use http::{Request, header};
+use http::{Method, Request, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -250,9 +250,28 @@ impl Forward {
         path: &str,
         headers: &[(String, String)],
     ) -> Result<HttpAnswer, ClusterError> {
+        self.ask(Method::GET, path, headers).await
+    }
+
+    /// As [`Self::get`], by POST and with nothing in it. Of [`Cluster::post`] alone, since it may change anything.
+    pub(super) async fn post(&mut self, path: &str) -> Result<HttpAnswer, ClusterError> {
+        self.ask(Method::POST, path, &[]).await
+    }
+
+    /// An answer that is another than was hoped for, as an error.
+    pub(super) fn status(&self, answer: &HttpAnswer) -> ClusterError {
+        self.place.error(ForwardError::Status(answer.status))
+    }
+
+    async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(String, String)],
+    ) -> Result<HttpAnswer, ClusterError> {
         let total = self.limits.total;
         let place = self.place.clone();
-        match timeout_at(self.deadline, self.exchange(path, headers)).await {
+        match timeout_at(self.deadline, self.exchange(method, path, headers)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(cause)) => Err(place.error(self.explain(cause).await)),
             Err(_) => {
@@ -269,7 +288,7 @@ impl Forward {
     pub async fn get_ok(&mut self, path: &str) -> Result<Bytes, ClusterError> {
         let answer = self.get(path).await?;
         if answer.status != 200 {
-            return Err(self.place.error(ForwardError::Status(answer.status)));
+            return Err(self.status(&answer));
         }
         if !answer.delimited {
             let got = answer.body.len() as u64;
@@ -281,10 +300,11 @@ impl Forward {
 
     async fn exchange(
         &mut self,
+        method: Method,
         path: &str,
         headers: &[(String, String)],
     ) -> Result<HttpAnswer, ForwardError> {
-        let mut request = Request::get(path);
+        let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("host")) {
             request = request.header(header::HOST, "localhost");
         }

@@ -275,7 +275,7 @@ impl Cluster {
             (Verb::Delete | Verb::Evict, _) => {
                 Ok(Settled::Done(mutation.written(Outcome::Deleted, None)))
             }
-            (Verb::Exec, _) => Err(unknown("commands are not sent again".into())),
+            (Verb::Exec | Verb::Post, _) => Err(unknown("commands are not sent again".into())),
         }
     }
 
@@ -345,7 +345,7 @@ impl Mutation {
     fn answered(&self, answer: Value) -> Written {
         match self.verb {
             Verb::Delete | Verb::Evict => self.written(Outcome::Deleted, None),
-            Verb::Exec => self.written(Outcome::Executed, None),
+            Verb::Exec | Verb::Post => self.written(Outcome::Executed, None),
             Verb::Create => self.written(Outcome::Created, Some(self.kind.object(answer))),
             Verb::Scale => {
                 // The answer is a Scale; the object is what was foreseen of it.
@@ -490,7 +490,7 @@ pub(super) fn call(mutation: &Mutation, dry_run: bool) -> Result<Call, ClusterEr
         }
     };
     Ok(match mutation.verb {
-        Verb::Exec => {
+        Verb::Exec | Verb::Post => {
             return Err(ClusterError::BadRequest {
                 message: "a command goes over a connection of its own".to_owned(),
             });

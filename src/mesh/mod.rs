@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Separate from `cluster/` because it knows Istio, and from `host/` because it knows no script.
-//! It never mutates anything but its own record ([`record`]); what mutates is guarded by [`gate`].
+//! It never mutates anything but its own record ([`record`]), and whether a proxy drains ([`traffic`]); what mutates is
+//! guarded by [`gate`].
 //!
 //! A verdict is yes, no, or unknown with a reason, and unknown is never treated as yes.
 
@@ -37,6 +38,7 @@ pub mod root_users;
 pub mod survey;
 pub mod templates;
 pub mod tls_stats;
+pub mod traffic;
 mod validation;
 pub mod verdict;
 pub mod why;

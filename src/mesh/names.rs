@@ -39,6 +39,17 @@ pub const PLAIN_DUMP: &str = "/config_dump";
 /// The TLS counters that say or may say that a certificate was refused, zeros included. The filter is a regular expression
 /// that may match anywhere in a name.
 pub const TLS_STATS: &str = "/stats?format=json&filter=.ssl.(fail_verify_%7Cconnection_error)";
+/// Each cluster's endpoints with their counters, which are kept whatever `proxyStatsMatcher` says.
+pub const ENDPOINTS: &str = "/clusters?format=json";
+/// State and number of open connections, of one and the same moment.
+pub const SERVER_STATS: &str =
+    "/stats?format=json&filter=%5Eserver%5C.(state%7Ctotal_connections)%24";
+/// The state of this moment.
+pub const SERVER_INFO: &str = "/server_info";
+/// Has Envoy drain; POST alone.
+pub const DRAIN: &str = "/healthcheck/fail";
+/// Has it serve again; POST alone.
+pub const UNDRAIN: &str = "/healthcheck/ok";
 /// ConfigMap with the root by which agents verify istiod, one per namespace.
 pub const ROOT_CONFIG_MAP: &str = "istio-ca-root-cert";
 /// Secret of a plugged-in CA; wins over [`CA_SECRET`] when complete.

@@ -324,10 +324,13 @@ pub fn counters(kind: ProxyKind, answer: &Value) -> Reading<Counters> {
     ))
 }
 
-/// The running proxies of a cluster.
-async fn running(cluster: &Cluster) -> Result<Vec<ProxyPod>, MeshError> {
+/// The running proxies of a cluster, or of one namespace.
+pub(super) async fn running(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+) -> Result<Vec<ProxyPod>, MeshError> {
     let kind = cluster.kind("pods").await?;
-    let pods = cluster.list(&kind, None, &Selector::default()).await?;
+    let pods = cluster.list(&kind, namespace, &Selector::default()).await?;
     let mut proxies: Vec<ProxyPod> = pods
         .iter()
         .filter_map(|pod| match pods::classify(pod) {
@@ -341,7 +344,7 @@ async fn running(cluster: &Cluster) -> Result<Vec<ProxyPod>, MeshError> {
 
 async fn take_one(cluster: &Cluster, options: &ReadOptions) -> Result<Vec<ProxyStats>, MeshError> {
     let mut known: BTreeMap<(String, u64), ProxyStats> = BTreeMap::new();
-    let mut listed = running(cluster).await?;
+    let mut listed = running(cluster, None).await?;
     for _ in 0..ROUNDS {
         let missing: Vec<ProxyPod> = listed
             .iter()
@@ -357,7 +360,7 @@ async fn take_one(cluster: &Cluster, options: &ReadOptions) -> Result<Vec<ProxyS
                 .collect()
                 .await;
         known.extend(read.into_iter().map(|s| (s.pod.incarnation(), s)));
-        listed = running(cluster).await?;
+        listed = running(cluster, None).await?;
     }
     // One that ended meanwhile is not silent, and what it told counts still.
     let there: BTreeSet<(String, u64)> = listed.iter().map(ProxyPod::incarnation).collect();

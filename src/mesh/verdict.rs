@@ -70,6 +70,8 @@ pub struct Verdict {
     pub identity: Reading<SpiffeId>,
     /// Its certificate's standing.
     pub expiry: Option<Expiry>,
+    /// Begin of its certificate.
+    pub not_before: Option<Timestamp>,
     /// End of its certificate.
     pub not_after: Option<Timestamp>,
 }
@@ -103,6 +105,7 @@ impl Verdict {
             signer: signer(&chains, &stores, cas, now),
             identity: identity(&chains, reading),
             expiry: leaf.map(|leaf| Expiry::of(leaf, now)),
+            not_before: leaf.map(Cert::not_before),
             not_after: leaf.map(Cert::not_after),
         }
     }

@@ -110,7 +110,7 @@ impl Policy for Door {
                 .push((number, target.clone()));
             self.reviewed(cluster, mutation).await?;
             let change = match mutation.verb {
-                Verb::Exec | Verb::Patch | Verb::Replace | Verb::Scale => {
+                Verb::Exec | Verb::Patch | Verb::Post | Verb::Replace | Verb::Scale => {
                     mutation.shown().unwrap_or_default()
                 }
                 Verb::Create | Verb::Delete | Verb::Evict => Value::Null,

@@ -128,6 +128,19 @@ fn native_sidecars_are_migrated_too() {
     );
 }
 
+/// What the stock script did to gateways and the Services in front of them, in its order.
+fn done_to_gateways(ran: &Ran) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let events = ran.events();
+    let sent = events.iter().filter(|e| {
+        e["event"] == "mutation"
+            && e["phase"] == "sent"
+            && text(&e["name"]).starts_with("istio-ingressgateway")
+    });
+    sent.map(|e| format!("{} {}", text(&e["verb"]), text(&e["kind"])))
+        .collect()
+}
+
 /// What the stock script did to pods and workloads of applications, as kubectl says it, in its order.
 fn moves(ran: &Ran) -> Vec<String> {
     let events = ran.events();
@@ -182,12 +195,64 @@ params: {through: sign, fleet_id: twin-project}
         "pod/db-0 evicted",
     ];
     assert_eq!(moves(&ran), [once, once].concat(), "once for each phase");
+    assert_eq!(
+        done_to_gateways(&ran),
+        [
+            "create deployment.apps",
+            "patch service",
+            "post pod",
+            "delete deployment.apps",
+            "patch service",
+            "patch deployment.apps",
+        ],
+        "nobody is sent to the old one any more, then who is there is asked to go; it goes last"
+    );
     let signers: Vec<&String> = finished["summary"]["signed_by"]
         .as_object()
         .unwrap()
         .keys()
         .collect();
     assert_eq!(signers, ["MESHCA"], "{finished}");
+}
+
+#[test]
+fn a_gateway_that_somebody_stays_connected_to_is_taken_back_and_serves() {
+    const MESH: &str = "
+title: a mesh whose gateway has a visitor that does not leave
+speed: 100
+fleet_id: twin-project
+namespaces:
+  shop:
+    injection: enabled
+    workloads:
+      - {name: web, kind: Deployment}
+gateways:
+  - {name: istio-ingressgateway, held_connections: 1}
+params: {through: distribute, fleet_id: twin-project}
+";
+    let ran = rootshift("run citadel-to-meshca --twin=mesh.yaml -o jsonl --set gateway_drain=1")
+        .file("mesh.yaml", MESH)
+        .run()
+        .code(3);
+    let finished = ran.finished();
+    assert_eq!(finished["outcome"], "refused");
+    let failure = finished["failure"].to_string();
+    assert!(
+        failure.contains("is not drained in 1 s") && failure.contains("connections open: 1"),
+        "{failure}"
+    );
+    assert_eq!(
+        done_to_gateways(&ran),
+        [
+            "create deployment.apps",
+            "patch service",
+            "post pod",
+            "post pod",
+            "patch service"
+        ],
+        "drained, undrained, and the Service leads to both again"
+    );
+    assert_eq!(finished["handshakes"]["failed"], 0, "{finished}");
 }
 
 #[test]

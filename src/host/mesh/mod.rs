@@ -13,6 +13,7 @@ mod secrets;
 mod shape;
 mod tags;
 mod tls;
+mod traffic;
 mod why;
 
 use jiff::Timestamp;
@@ -105,6 +106,7 @@ pub(super) fn register(engine: &mut rhai::Engine) {
     secrets::add_to(&mut module);
     tags::add_to(&mut module);
     tls::add_to(&mut module);
+    traffic::add_to(&mut module);
     why::add_to(&mut module);
     engine.register_static_module("mesh", module.into());
 }
@@ -176,7 +178,8 @@ mod words {
     ///
     /// Answers maps of `namespace`, `pod`, `workload` (`#{kind, namespace, name}`), `kind`,
     /// `revision`, `ready`, `trusts` (names of the CAs it trusts), `other_roots` (fingerprints
-    /// without a name), `signer`, `trust_domain`, `expires`, `expiry`, `dump`: from what dump it is judged, as
+    /// without a name), `signer`, `trust_domain`, `started` (when its container did), `issued` (since when its certificate is
+    /// valid), `expires`, `expiry`, `dump`: from what dump it is judged, as
     /// `from a dump, at most 3 h old`, or `()` for one that was asked itself, and `unknown`: the reason why its trust
     /// cannot be told, or `()`.
     ///

@@ -44,12 +44,9 @@ pub(super) fn proxy(proxy: &Proxy, cas: &[NamedCa], now: Timestamp) -> Map {
             .as_ref()
             .map_or(Dynamic::UNIT, |id| id.trust_domain.clone().into()),
     );
-    map.insert(
-        "expires".into(),
-        verdict
-            .not_after
-            .map_or(Dynamic::UNIT, |t| super::super::time::text(t).into()),
-    );
+    map.insert("started".into(), time(pod.started));
+    map.insert("issued".into(), time(verdict.not_before));
+    map.insert("expires".into(), time(verdict.not_after));
     map.insert(
         "expiry".into(),
         verdict.expiry.map_or(Dynamic::UNIT, |e| e.as_str().into()),
@@ -66,6 +63,10 @@ pub(super) fn proxy(proxy: &Proxy, cas: &[NamedCa], now: Timestamp) -> Map {
         verdict.unknown().map_or(Dynamic::UNIT, Dynamic::from),
     );
     map
+}
+
+pub(super) fn time(time: Option<Timestamp>) -> Dynamic {
+    time.map_or(Dynamic::UNIT, |t| super::super::time::text(t).into())
 }
 
 pub(super) fn unjudged(pod: &Unjudged) -> Map {

@@ -14,12 +14,14 @@
 //! - CA secrets deleted and istiod restarted: a third root with the old name, in every proxy that
 //!   takes anchors; istiod gone: old proxies serve on, no new one is made;
 //! - `ENABLE_CA_SERVER=false`: istiod is Ready, has no serving certificate, its webhook fails;
+//! - a proxy that drains stays ready and behind its Services; a gateway out of them keeps its visitors until it drains;
 //! - dumps, injected pods, objects and webhooks of a revision: shapes as taken from there.
 //!
 //! From Istio's sources alone: PCDS and signing again, the load order of CA keys, the leader's
 //! ConfigMaps, the kubelet's lag (30–90 s here). Certificates are ECDSA P-256 where Istio's are RSA.
 //!
-//! Not modelled: requests (only handshakes), open connections, Istio's own configuration resources,
+//! Not modelled: requests (only handshakes), open connections (but one visitor of each gateway, and those that a scenario
+//! says), Istio's own configuration resources,
 //! ambient, a CA's quota, hot reloading of `cacerts`, applications that start before their proxy.
 
 mod ca;
@@ -368,6 +370,11 @@ impl Mesh {
                 services: world.services_of(pod),
                 account: (meta(pod, "namespace").to_owned(), world::account(pod)),
                 counters: proxy.counters.clone(),
+                passed: is_visited(&world, &state, pod, proxy).then(|| proxy.passed.clone()),
+                address: pod["status"]["podIP"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
             })
         })
         .collect()
@@ -386,6 +393,31 @@ impl Mesh {
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
     }
+}
+
+/// Whether anybody calls by this proxy. Applications do; visitors come to a gateway by a Service, to the pod where they were
+/// before if they are to stay with one, and remain where they are until they are asked to go.
+fn is_visited(world: &World, state: &State, pod: &Value, proxy: &Proxy) -> bool {
+    if !proxy.gateway || (!proxy.draining && proxy.passed.any()) {
+        return true;
+    }
+    let namespace = meta(pod, "namespace");
+    let rank = |uid: &str| {
+        let proxy = state.proxies.get(uid)?;
+        Some((!proxy.passed.any(), proxy.started, uid.to_owned()))
+    };
+    let uid = meta(pod, "uid");
+    let mut services = world.services.iter();
+    services.any(|service| {
+        if meta(service, "namespace") != namespace {
+            return false;
+        }
+        let there = world.endpoints(namespace, meta(service, "name"));
+        let there = there.unwrap_or_default();
+        let is_sticky = service["spec"]["sessionAffinity"] == "ClientIP";
+        there.contains(uid)
+            && (!is_sticky || there.iter().filter_map(|u| rank(u)).min() == rank(uid))
+    })
 }
 
 /// What an agent can reach at one moment.

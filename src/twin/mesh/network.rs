@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -12,10 +12,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
-use super::Mesh;
-use super::config::meta;
+use super::config::{meta, text_at};
 use super::envoy::{Answer, Envoy};
-use crate::twin::scenario::AdminMode;
+use super::world::World;
+use super::{Mesh, is_visited};
+use crate::twin::scenario::{AdminMode, HELD_CONNECTIONS};
 use crate::twin::server::PodNetwork;
 
 const BUFFER: usize = 64 * 1024;
@@ -56,8 +57,12 @@ impl Mesh {
             Some(AdminMode::Truncate) => self.serve_truncated(uid, stream).await,
             Some(AdminMode::Refuse) | None => {
                 let service = service_fn(|request: Request<Incoming>| async move {
-                    let answer =
-                        self.admin_answer(uid, request.uri().path(), request.uri().query());
+                    let (path, query) = (request.uri().path(), request.uri().query());
+                    let answer = match (request.method(), path) {
+                        (&Method::POST, "/healthcheck/fail") => self.drain(uid, true),
+                        (&Method::POST, "/healthcheck/ok") => self.drain(uid, false),
+                        _ => self.admin_answer(uid, path, query),
+                    };
                     Ok::<_, Infallible>(response(answer))
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
@@ -98,6 +103,14 @@ impl Mesh {
         let _ = stream.shutdown().await;
     }
 
+    fn drain(&self, uid: &str, on: bool) -> Answer {
+        match self.state().proxies.get_mut(uid) {
+            Some(proxy) => proxy.draining = on,
+            None => return Answer::gone(),
+        }
+        Answer::ok()
+    }
+
     pub(super) fn admin_answer(&self, uid: &str, path: &str, query: Option<&str>) -> Answer {
         let state = self.state();
         let Some(proxy) = state.proxies.get(uid) else {
@@ -113,6 +126,12 @@ impl Mesh {
             .as_deref()
             .filter(|pod| meta(pod, "uid") == uid)
             .unwrap_or(&proxy.pod);
+        let held = text_at(pod, "annotations", HELD_CONNECTIONS)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        let visited = path == "/stats"
+            && proxy.gateway
+            && is_visited(&World::look(&self.0.kube), &state, pod, proxy);
         let envoy = Envoy {
             pod,
             gateway: proxy.gateway,
@@ -125,6 +144,9 @@ impl Mesh {
                 .map(|(pushed, at)| (pushed.as_ref(), *at)),
             started: proxy.started,
             counters: &proxy.counters,
+            passed: &proxy.passed,
+            connections: held + u64::from(visited),
+            draining: proxy.draining,
         };
         envoy.answer(path, query)
     }

@@ -8,7 +8,8 @@
 //! succeed is a matter of classes, and forty thousand for each pod that comes or goes would take
 //! minutes. What a
 //! handshake is, is the certificates' room's: rustls on both sides, resumption off, names and partial
-//! chains as Envoy treats them. Open connections are not modelled: each attempt is a new one.
+//! chains as Envoy treats them. Open connections are not modelled: each attempt is a new one. A gateway that no
+//! visitor comes to makes its handshakes like the others, but has passed nothing on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::envoy::stats::{self, TlsCounters};
+use super::envoy::traffic::Passed;
 use super::envoy::{Cluster, Pushed, ServiceKey};
 use super::figures::{Figures, Ledger, Outcome};
 use crate::pki::{Endpoint, SanRules};
@@ -50,6 +52,10 @@ pub(super) struct Target {
     pub(super) account: (String, String),
     /// What its Envoy counts.
     pub(super) counters: TlsCounters,
+    /// Where its Envoy counts what it passes on; nothing for a gateway that nobody comes to.
+    pub(super) passed: Option<Passed>,
+    /// Its pod's address.
+    pub(super) address: String,
 }
 
 /// Where the live proxies come from.
@@ -82,6 +88,8 @@ struct Attempt {
     /// The counters of both, and the client's cluster.
     counters: (TlsCounters, TlsCounters),
     scope: String,
+    /// Where the client counts what it passes on, and the server's address.
+    passed: (Option<Passed>, String),
 }
 
 impl Prober {
@@ -187,7 +195,13 @@ fn make(attempts: Vec<Attempt>) -> Vec<(Attempt, Outcome)> {
             let outcome = match (&attempt.client, &attempt.server) {
                 (Some(client), Some(server)) => {
                     match client.handshake(&attempt.outbound, server, Timestamp::now()) {
-                        Ok(()) => Outcome::Accepted,
+                        Ok(()) => {
+                            if let (Some(passed), address) = &attempt.passed {
+                                let cluster = attempt.scope.trim_start_matches("cluster.");
+                                passed.count(cluster, address);
+                            }
+                            Outcome::Accepted
+                        }
                         Err(failure) => {
                             let (client, server) = &attempt.counters;
                             stats::count(&failure, client, &attempt.scope, server);
@@ -280,6 +294,7 @@ fn attempt(targets: &[Target], (client, server): (usize, usize)) -> Attempt {
         outbound: outbound(client, server),
         counters: (client.counters.clone(), server.counters.clone()),
         scope: scope(client, server),
+        passed: (client.passed.clone(), server.address.clone()),
     }
 }
 
@@ -347,6 +362,8 @@ mod tests {
             services: Vec::new(),
             account: ("n".to_owned(), "a".to_owned()),
             counters: TlsCounters::default(),
+            passed: None,
+            address: String::new(),
         }
     }
 

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::ca::{Issued, MeshCa, pem};
 use super::config::{container, environment, meta};
 use super::envoy::stats::TlsCounters;
+use super::envoy::traffic::Passed;
 use super::envoy::{Held, Pushed, ServiceKey};
 use super::istiod::Istiod;
 use super::world::{account, service_of_address};
@@ -28,6 +29,7 @@ const ADMIN_PORT: u16 = 15000;
 pub(super) const DISCOVERY: &str = "istiod.istio-system.svc:15012";
 
 /// One proxy.
+#[allow(clippy::struct_excessive_bools)] // They are not one thing's states.
 pub(super) struct Proxy {
     pub(super) pod: Value,
     /// `NAMESPACE/NAME` of the workload that it belongs to.
@@ -37,6 +39,10 @@ pub(super) struct Proxy {
     pub(super) started: Timestamp,
     /// What its Envoy has counted.
     pub(super) counters: TlsCounters,
+    /// What it has passed on.
+    pub(super) passed: Passed,
+    /// Whether somebody has it fail its health check. The agent has seen it ready and does not look again, so the pod stays so.
+    pub(super) draining: bool,
     pub(super) mount: Mount,
     /// Pod of the istiod that it is connected to.
     pub(super) connected: Option<String>,
@@ -143,6 +149,8 @@ impl Proxy {
             gateway: role != "sidecar",
             started: now,
             counters: TlsCounters::default(),
+            passed: Passed::default(),
+            draining: false,
             mount: Mount::default(),
             connected: None,
             pushed: None,

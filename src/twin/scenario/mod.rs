@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::server::Fault;
 use crate::effect;
 
-pub(super) use objects::CREDENTIALS;
+pub(super) use objects::{CREDENTIALS, HELD_CONNECTIONS};
 pub use objects::{application_objects, gateway_objects};
 
 /// The scenario that `--twin` without a name means.
@@ -232,6 +232,9 @@ pub struct Gateway {
     /// beside those of the mesh.
     #[serde(default)]
     pub credentials: Vec<String>,
+    /// Connections of visitors to each pod that end only with it, as those of WebSockets may.
+    #[serde(default)]
+    pub held_connections: u32,
 }
 
 /// What goes wrong on a twin.

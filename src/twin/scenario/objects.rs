@@ -7,6 +7,9 @@ use super::{Gateway, Namespace, Workload, WorkloadKind};
 /// Annotation of a gateway's pod on the twin: the `credentialName`s of its `Gateway` resources, with commas between.
 pub(in crate::twin) const CREDENTIALS: &str = "twin.rootshift.dev/credentials";
 
+/// Annotation of a pod on the twin: how many connections to its proxy end only with it, as those of WebSockets may.
+pub(in crate::twin) const HELD_CONNECTIONS: &str = "twin.rootshift.dev/held-connections";
+
 /// Namespace, service accounts, Services and workloads of one application namespace, in the order
 /// in which they are created.
 pub fn application_objects(name: &str, namespace: &Namespace) -> Vec<Value> {
@@ -47,6 +50,9 @@ pub fn gateway_objects(gateway: &Gateway) -> Vec<Value> {
     let mut annotations = json!({"inject.istio.io/templates": "gateway"});
     if !gateway.credentials.is_empty() {
         annotations[CREDENTIALS] = json!(gateway.credentials.join(","));
+    }
+    if gateway.held_connections > 0 {
+        annotations[HELD_CONNECTIONS] = json!(gateway.held_connections.to_string());
     }
     vec![
         json!({

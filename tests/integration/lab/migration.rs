@@ -161,6 +161,9 @@ fn the_stock_scripts_move_a_real_mesh_without_a_failed_handshake() {
         left.sort();
         let refused = run_and_compare(&lab, &judge, stock, &mut compared).code(3);
         assert_eq!(refused.finished()["failure"]["code"], code, "{phase}");
+        let mut events = refused.events().into_iter();
+        let drained = events.any(|e| e["phase"] == "sent" && e["why"] == "drain");
+        assert_eq!(drained, phase == "distribute", "{phase}: the old gateway");
         let mut named = named(&refused, code);
         named.sort();
         assert_eq!(named, left, "{phase}: just what no rollout restarts");

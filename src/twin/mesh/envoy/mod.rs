@@ -10,6 +10,7 @@
 mod listeners;
 mod sections;
 pub(super) mod stats;
+pub(super) mod traffic;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use crate::pki::Cert;
 use stats::TlsCounters;
+use traffic::Passed;
 
 /// The last configuration that istiod pushed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,6 +70,11 @@ pub(super) struct Envoy<'a> {
     /// When the pod's Envoy started.
     pub(super) started: Timestamp,
     pub(super) counters: &'a TlsCounters,
+    pub(super) passed: &'a Passed,
+    /// Connections that are open to it.
+    pub(super) connections: u64,
+    /// Whether its health check is to fail, which is how it drains.
+    pub(super) draining: bool,
 }
 
 /// Status and body of an answer.
@@ -85,12 +92,19 @@ impl Envoy<'_> {
             "/config_dump" => self.config_dump(query.unwrap_or_default()),
             "/certs" => Answer::json(&self.certs()),
             "/stats" => stats::answer(self, query.unwrap_or_default()),
-            "/ready" if self.pushed.is_some() => Answer::text(200, "LIVE\n"),
-            "/ready" => Answer::text(503, "PRE_INITIALIZING\n"),
+            "/clusters" => traffic::clusters(self, query.unwrap_or_default()),
+            "/healthcheck/fail" | "/healthcheck/ok" => {
+                Answer::text(405, "Method GET not allowed, POST required.\n")
+            }
+            "/ready" => match traffic::state(self) {
+                ("LIVE", _) => Answer::text(200, "LIVE\n"),
+                (state, _) => Answer::text(503, &format!("{state}\n")),
+            },
+            "/server_info" => traffic::server_info(self),
             "/" => Answer::text(200, "envoy admin\n"),
             _ => Answer::text(
                 404,
-                "invalid path. admin commands are:\n  /certs: print certs on machine\n  /config_dump: dump current Envoy configs (experimental)\n  /ready: print server state, return 200 if LIVE, otherwise return 503\n  /stats: print server stats\n",
+                "invalid path. admin commands are:\n  /certs: print certs on machine\n  /clusters: upstream cluster status\n  /config_dump: dump current Envoy configs (experimental)\n  /healthcheck/fail (POST): cause the server to fail health checks\n  /healthcheck/ok (POST): cause the server to pass health checks\n  /ready: print server state, return 200 if LIVE, otherwise return 503\n  /server_info: print server version/status information\n  /stats: print server stats\n",
             ),
         }
     }
@@ -163,6 +177,11 @@ impl Answer {
             content_type: "application/json",
             body: body + "\n",
         }
+    }
+
+    /// What a POST that is carried out is answered with.
+    pub(super) fn ok() -> Answer {
+        Answer::text(200, "OK\n")
     }
 
     /// The container has just ended.

@@ -1,4 +1,4 @@
-//! TLS counters, as Envoy keeps and shows them.
+//! TLS counters and those of the server, as Envoy keeps and shows them.
 //!
 //! The prober's handshakes count: the side that refuses by its reason, and a server that a client refuses with
 //! `connection_error`, as seen on Envoy 1.40. A client of TLS 1.3 that is refused counts nothing. Only counters that
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Envoy, ServiceKey};
+use super::{Answer, Envoy, ServiceKey, traffic};
 use crate::pki::{HandshakeFailure, Refusal, Side};
 use crate::twin::mesh::config::text_at;
 use crate::twin::server::decode;
@@ -91,13 +91,15 @@ pub(super) fn answer(envoy: &Envoy<'_>, query: &str) -> Answer {
         }
     }
     let kept = included(envoy);
+    let matches = |name: &str| filter.as_ref().is_none_or(|regex| regex.is_match(name));
     let shown: Vec<(String, u64)> = names(envoy)
         .filter(|name| kept.iter().any(|regex| regex.is_match(name)))
-        .filter(|name| filter.as_ref().is_none_or(|regex| regex.is_match(name)))
+        .filter(|name| matches(name))
         .map(|name| {
             let value = envoy.counters.get(&name);
             (name, value)
         })
+        .chain(server(envoy).filter(|(name, _)| matches(name)))
         .filter(|(_, value)| !used_only || *value > 0)
         .collect();
     if as_json {
@@ -114,6 +116,15 @@ pub(super) fn answer(envoy: &Envoy<'_>, query: &str) -> Answer {
     Answer::text(200, &lines.concat())
 }
 
+/// What the bootstrap always includes, as far as the twin counts it.
+fn server(envoy: &Envoy<'_>) -> impl Iterator<Item = (String, u64)> + use<> {
+    [
+        ("server.state".to_owned(), traffic::state(envoy).1),
+        ("server.total_connections".to_owned(), envoy.connections),
+    ]
+    .into_iter()
+}
+
 /// Every TLS counter that this Envoy could keep, sorted.
 fn names<'a>(envoy: &'a Envoy<'_>) -> impl Iterator<Item = String> + use<'a> {
     let clusters = envoy.pushed.into_iter().flat_map(|(pushed, _)| {
@@ -128,7 +139,7 @@ fn names<'a>(envoy: &'a Envoy<'_>) -> impl Iterator<Item = String> + use<'a> {
 }
 
 /// What the bootstrap includes, for each way of saying so the pod's annotation or else the proxy configuration's
-/// `proxyStatsMatcher` (istio/istio `pkg/bootstrap/config.go`). What it always includes is not of TLS.
+/// `proxyStatsMatcher` (istio/istio `pkg/bootstrap/config.go`).
 fn included(envoy: &Envoy<'_>) -> Vec<Regex> {
     let mut all = Vec::new();
     for (field, annotation, shape) in [

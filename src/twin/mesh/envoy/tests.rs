@@ -42,6 +42,9 @@ fn answer(gateway: bool, with_secrets: bool, query: Option<&str>) -> Value {
         pushed: Some((&pushed, held.updated)),
         started: held.updated,
         counters: &TlsCounters::default(),
+        passed: &Passed::default(),
+        connections: 0,
+        draining: false,
     };
     let answer = envoy.answer("/config_dump", query);
     assert_eq!(answer.status, 200);
@@ -64,6 +67,9 @@ fn a_gateway_lists_its_credentials_before_the_meshs_secrets() {
             pushed: Some((&pushed, held.updated)),
             started: held.updated,
             counters: &TlsCounters::default(),
+            passed: &Passed::default(),
+            connections: 0,
+            draining: false,
         };
         let answer = envoy.answer("/config_dump", Some("mask=dynamic_active_secrets"));
         let dump: Value = serde_json::from_str(&answer.body).unwrap();
@@ -203,6 +209,9 @@ fn certs_shows_one_root_however_many_there_are() {
         pushed: None,
         started: held.updated,
         counters: &TlsCounters::default(),
+        passed: &Passed::default(),
+        connections: 0,
+        draining: false,
     };
     let body: Value = serde_json::from_str(&envoy.answer("/certs", None).body).unwrap();
     assert_eq!(
@@ -245,6 +254,9 @@ fn stats(config: &Value, annotations: &Value, query: &str) -> Answer {
         pushed: Some((&pushed, held.updated)),
         started: held.updated,
         counters: &counters,
+        passed: &Passed::default(),
+        connections: 0,
+        draining: false,
     };
     envoy.answer("/stats", Some(query))
 }
@@ -253,27 +265,80 @@ fn stats(config: &Value, annotations: &Value, query: &str) -> Answer {
 fn counters_of_tls_are_kept_only_where_the_bootstrap_includes_them_and_then_zeros_are_shown() {
     let none = json!({});
     let shown = |config: &Value, notes: &Value, query: &str| stats(config, notes, query).body;
-    assert_eq!(shown(&none, &none, ""), "");
+    assert_eq!(shown(&none, &none, "filter=ssl"), "");
+    assert_eq!(
+        shown(&none, &none, ""),
+        "server.state: 0\nserver.total_connections: 0\n",
+        "always"
+    );
     let of = |regex: &str| json!({"proxyStatsMatcher": {"inclusionRegexps": [regex]}});
     assert_eq!(
         shown(
             &of(r"listener\..*\.ssl\.(fail_verify_(error|san)|connection_error)"),
             &none,
-            ""
+            "filter=ssl"
         ),
         "listener.0.0.0.0_15006.ssl.connection_error: 1\nlistener.0.0.0.0_15006.ssl.fail_verify_error: 1\nlistener.0.0.0.0_15006.ssl.fail_verify_san: 0\n"
     );
     // A regular expression has to match all of a name, the query's filter any part of it.
-    assert_eq!(shown(&of("fail_verify_error"), &none, ""), "");
+    assert_eq!(shown(&of("fail_verify_error"), &none, "filter=ssl"), "");
     assert_eq!(
         shown(&of(".*"), &none, "filter=outbound%5C%7C.*_error&usedonly"),
         "cluster.outbound|8080||api.pay.svc.cluster.local.ssl.fail_verify_error: 1\n"
     );
     let suffix = json!({"sidecar.istio.io/statsInclusionSuffixes": "fail_verify_san,x"});
     assert_eq!(
-        shown(&none, &suffix, "format=json"),
+        shown(&none, &suffix, "filter=ssl&format=json"),
         "{\n \"stats\": [\n  {\n   \"name\": \"cluster.outbound|8080||api.pay.svc.cluster.local.ssl.fail_verify_san\",\n   \"value\": 0\n  },\n  {\n   \"name\": \"listener.0.0.0.0_15006.ssl.fail_verify_san\",\n   \"value\": 0\n  }\n ]\n}\n"
     );
     assert_eq!(stats(&none, &none, "filter=%28").status, 400);
     assert_eq!(stats(&none, &none, "type=All").status, 501);
+}
+
+/// An Envoy that has passed on two requests and has three connections.
+fn busy(draining: bool, path: &str, query: Option<&str>) -> Answer {
+    let pod = json!({"metadata": {"name": "gw-1", "namespace": "istio-system"}});
+    let (held, pushed, passed) = (held(), pushed(), Passed::default());
+    for _ in 0..2 {
+        passed.count("outbound|8080||api.pay.svc.cluster.local", "10.0.0.2");
+    }
+    let envoy = Envoy {
+        pod: &pod,
+        gateway: true,
+        proxy_config: &Map::new(),
+        chain: Some(&held),
+        roots: Some(&held),
+        pushed: Some((&pushed, held.updated)),
+        started: held.updated,
+        counters: &TlsCounters::default(),
+        passed: &passed,
+        connections: 3,
+        draining,
+    };
+    envoy.answer(path, query)
+}
+
+#[test]
+fn an_envoy_tells_what_it_passed_on_and_whether_it_drains_as_a_real_one_does() {
+    let read = |path: &str, query: &str| -> Value {
+        serde_json::from_str(&busy(true, path, Some(query)).body).unwrap()
+    };
+    let clusters = read("/clusters", "format=json");
+    let api = &clusters["cluster_statuses"][0];
+    assert_eq!(api["name"], "outbound|8080||api.pay.svc.cluster.local");
+    let requests = json!({"name": "rq_total", "value": "2"});
+    assert_eq!(api["host_statuses"][0]["stats"][0], requests);
+    assert_eq!(
+        read("/stats", "format=json&filter=%5Eserver%5C.")["stats"],
+        json!([
+            {"name": "server.state", "value": 1},
+            {"name": "server.total_connections", "value": 3},
+        ])
+    );
+    let ready = |draining| busy(draining, "/ready", None);
+    assert_eq!((ready(false).status, ready(true).status), (200, 503));
+    assert_eq!(ready(true).body, "DRAINING\n");
+    assert_eq!(read("/server_info", ""), json!({"state": "DRAINING"}));
+    let get = busy(false, "/healthcheck/fail", None);
+    assert_eq!(get.status, 405, "only POST does it");
 }
