@@ -247,8 +247,10 @@ impl Mesh {
     }
 
     fn of_all(&self, script: &str, set: &str) -> Ran {
+        let forward = script == "citadel-to-meshca";
         self.run(script)
             .args("--set fleet_id=twin-project --set ready_delay=0")
+            .args(if forward { "--set watch=0" } else { "" })
             .args(set)
             .run()
     }

@@ -81,7 +81,7 @@ impl Mesh {
 
     fn command(&self, output_dir: &Path) -> crate::support::Program {
         self.run("citadel-to-meshca").args(&format!(
-            "--set through=retire --set new_root=accept --set fleet_id=twin-project --set backup_dir= \
+            "--set watch=0 --set through=retire --set new_root=accept --set fleet_id=twin-project --set backup_dir= \
              --set output_dir={}",
             output_dir.display(),
         ))

@@ -8,7 +8,7 @@ use crate::support::say;
 use crate::undo::SECOND;
 
 /// Namespaces, and Deployments in each.
-const SIZE: (usize, usize) = (6, 10);
+const SIZE: (usize, usize) = (5, 8);
 
 /// `namespaces` times `each` Deployments with one pod, and a gateway.
 fn mesh(namespaces: usize, each: usize) -> String {
@@ -36,7 +36,7 @@ fn many_deployments_go_forwards_back_and_forwards_again() {
         .map_or(SIZE, |n| (n.parse::<usize>().unwrap() / 10, 10));
     let mesh = Mesh::start(&mesh(size.0, size.1));
     let place = mesh.place();
-    mesh.forward("finalise=never").code(0);
+    mesh.forward("finalise=never through=distribute").code(0);
     mesh.undo("to=start").code(0);
     assert_eq!(mesh.place(), place);
     mesh.forward("through=retire new_root=accept backup_dir=")
