@@ -100,7 +100,7 @@ func (c *container) launch() (*exec.Cmd, error) {
 		cwd = "/"
 	}
 	spec := initSpec{Root: root, BinDir: w.n.bin, ShareDir: w.n.share, CertsDir: w.n.certs, HostsDir: w.n.hostsDir(w.pod.Namespace), NetNS: "/run/netns/" + w.ns,
-		Hostname: w.pod.Name, Mounts: binds, Dir: cwd, UID: uid, GID: gid, Argv: argv, Env: list}
+		Hostname: w.pod.Name, Mounts: binds, Dir: cwd, UID: uid, GID: gid, Argv: argv, Env: list, NodeIP: nodeIP}
 	b, _ := json.Marshal(spec)
 	file := filepath.Join(dir, "spec.json")
 	if err := os.WriteFile(file, b, 0o600); err != nil {
@@ -114,10 +114,20 @@ func (c *container) launch() (*exec.Cmd, error) {
 	out.Chmod(0o666) // the process may reopen /dev/stdout as another user
 	cmd := exec.Command("/proc/self/exe", "init", file)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS, Setsid: true}
-	if err := cmd.Start(); err != nil {
+	// Nobody is let in before the file system is there: an exec would see another one.
+	built, building, err := os.Pipe()
+	if err != nil {
 		return nil, err
 	}
+	defer built.Close()
+	cmd.ExtraFiles = []*os.File{building}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS, Setsid: true}
+	err = cmd.Start()
+	building.Close()
+	if err != nil {
+		return nil, err
+	}
+	io.Copy(io.Discard, built)
 	c.w.mu.Lock()
 	c.pid, c.uid, c.gid, c.env, c.exited = cmd.Process.Pid, uid, gid, list, make(chan struct{})
 	c.w.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 // initSpec tells the first process of a container what to build and run.
 type initSpec struct {
 	Root, BinDir, ShareDir, CertsDir, HostsDir, NetNS string
+	NodeIP                                            string
 	Hostname                                          string
 	Mounts                                            []bind
 	Dir                                               string
@@ -33,9 +34,11 @@ func must(what string, err error) {
 }
 
 // containerInit runs in new mount, PID and UTS namespaces: it builds the root
-// file system from bind mounts, enters the pod's network and becomes the process.
+// file system from bind mounts, enters the pod's network and becomes the process. Until then
+// it holds file 3 open: whoever started it learns by its end that the container is there.
 func containerInit(file string) {
 	runtime.LockOSThread()
+	unix.CloseOnExec(3)
 	b, err := os.ReadFile(file)
 	must("spec", err)
 	var s initSpec
@@ -66,7 +69,7 @@ func containerInit(file string) {
 	put("/etc/passwd", "root:x:0:0::/root:/bin/sh\nistio-proxy:x:1337:1337::/tmp:/bin/sh\n")
 	put("/etc/group", "root:x:0:\nistio-proxy:x:1337:\n")
 	put("/etc/nsswitch.conf", "hosts: files\npasswd: files\ngroup: files\n")
-	put("/etc/resolv.conf", "nameserver "+nodeIP+"\noptions timeout:1 attempts:1\n")
+	put("/etc/resolv.conf", "nameserver "+s.NodeIP+"\noptions timeout:1 attempts:1\n")
 	mnt(s.HostsDir, "/run/lab-hosts", true)
 	must("hosts", os.Symlink("/run/lab-hosts/hosts", in("/etc/hosts")))
 	mk("/var/lib/istio/envoy")
