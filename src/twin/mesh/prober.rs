@@ -250,7 +250,7 @@ fn plan(
     let mut pairs = BTreeSet::new();
     match only {
         None => {
-            pairs.extend((0..groups.len().pow(2)).filter_map(|at| pair(targets, groups, at, turn)))
+            pairs.extend((0..groups.len().pow(2)).filter_map(|at| pair(targets, groups, at, turn)));
         }
         Some(only) => {
             let serves = |index: usize| !targets[index].gateway;
