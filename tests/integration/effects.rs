@@ -159,7 +159,11 @@ fn what_takes_a_root_or_a_name_from_proxies_is_refused_whatever_object_it_is_in(
                 "unknown template",
                 r#"annotate_pods("web", #{ "inject.istio.io/templates": "mine" })"#,
             ),
-            ("a note", r#"annotate_pods("web", #{ note: "1" })"#),
+            // The next ones judge a mesh in which nothing is about to start.
+            (
+                "a note",
+                r#"annotate_pods("web", #{ note: "1" }); workload::wait("Deployment", "shop", "web", #{ timeout: 120 })"#,
+            ),
             (
                 "a job",
                 r#"cluster::create(#{ apiVersion: "batch/v1", kind: "Job", metadata: #{ name: "once", namespace: "shop" }, spec: #{ template: #{ spec: #{ restartPolicy: "Never", containers: [#{ name: "main", image: "app" }] } } } })"#,
