@@ -1,4 +1,4 @@
-//! A mesh of many workloads: forwards, back, forwards again, with no step that grows with the square of them.
+//! A mesh of many workloads, in which the twin's sweeps go by class: forwards, back, forwards again.
 
 use std::fmt::Write as _;
 
@@ -31,7 +31,7 @@ fn mesh(namespaces: usize, each: usize) -> String {
 
 #[test]
 fn many_deployments_go_forwards_back_and_forwards_again() {
-    // As many as somebody asks for; two hundred take some minutes.
+    // As many as somebody asks for. Each restart reads the whole mesh: the time grows with the square.
     let size = std::env::var("ROOTSHIFT_TEST_DEPLOYMENTS")
         .map_or(SIZE, |n| (n.parse::<usize>().unwrap() / 10, 10));
     let mesh = Mesh::start(&mesh(size.0, size.1));

@@ -5,9 +5,8 @@
 //! run in the background with a bounded share of one processor, and synchronously whenever the set of
 //! live proxies or a proxy's secrets change, so that no state in between goes unprobed. In a mesh of hundreds
 //! these synchronous ones have one pair for each pair of classes, whose members take turns: which handshakes
-//! succeed is a matter of classes, and forty thousand for each pod that comes or goes would take
-//! minutes. What a
-//! handshake is, is the certificates' room's: rustls on both sides, resumption off, names and partial
+//! succeed is a matter of classes, and two hundred workloads have forty thousand pairs, too many for each pod that
+//! comes or goes. What a handshake is, is the certificates' room's: rustls on both sides, resumption off, names and partial
 //! chains as Envoy treats them. Open connections are not modelled: each attempt is a new one. A gateway that no
 //! visitor comes to makes its handshakes like the others, but has passed nothing on.
 
