@@ -329,6 +329,11 @@ impl Cluster {
         self.shared.dry_run.store(on, Ordering::SeqCst);
     }
 
+    /// How many mutations were let through: what was read at another number may not be so any more.
+    pub fn acts(&self) -> u64 {
+        self.shared.acts.load(Ordering::SeqCst)
+    }
+
     /// Whether mutations are only rehearsed.
     pub fn is_dry_run(&self) -> bool {
         self.shared.dry_run.load(Ordering::SeqCst)
@@ -362,6 +367,10 @@ impl Cluster {
         work: impl Future<Output = Result<T, ClusterError>>,
         told: impl Fn(&T) -> Written,
     ) -> Result<T, ClusterError> {
+        let work = async {
+            self.shared.acts.fetch_add(1, Ordering::SeqCst);
+            work.await
+        };
         let Some(policy) = self.policy() else {
             return work.await;
         };

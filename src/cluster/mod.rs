@@ -70,7 +70,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 pub use access::{Access, Rules, Wish};
@@ -122,6 +122,8 @@ struct Shared {
     dry_run: AtomicBool,
     /// The objects of which a change was rehearsed, by [`Subject::key`].
     rehearsed: Mutex<BTreeSet<String>>,
+    /// Mutations that were let through.
+    acts: AtomicU64,
     /// What the server has warned of.
     warned: Mutex<BTreeSet<String>>,
     limiter: limit::Limiter,
@@ -151,6 +153,7 @@ impl Cluster {
                 policy: RwLock::default(),
                 dry_run: AtomicBool::default(),
                 rehearsed: Mutex::default(),
+                acts: AtomicU64::default(),
                 warned: Mutex::default(),
                 limiter: limit::Limiter::default(),
                 stop: RwLock::default(),

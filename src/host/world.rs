@@ -259,9 +259,15 @@ impl World {
         }
     }
 
+    /// How often the run did what may have changed a cluster: mutations that were let through, and child processes.
+    pub fn acts(&self) -> u64 {
+        let mutations = self.clusters().iter().map(Cluster::acts).sum::<u64>();
+        mutations + self.0.processes.load(Ordering::SeqCst)
+    }
+
     /// A number for the next child process of this run, from 1.
     pub fn next_process(&self) -> u64 {
-        self.0.processes.fetch_add(1, Ordering::Relaxed) + 1
+        self.0.processes.fetch_add(1, Ordering::SeqCst) + 1
     }
 }
 

@@ -100,7 +100,8 @@ pub async fn running_root(cluster: &Cluster) -> Result<Bundle, MeshError> {
 
 /// The places that tell the root of the running control plane, and what they tell.
 async fn sources(cluster: &Cluster) -> Result<Vec<(String, Bundle)>, MeshError> {
-    let secret = match CaSecrets::read(cluster).await {
+    let (secrets, published) = futures::join!(CaSecrets::read(cluster), published_root(cluster));
+    let secret = match secrets {
         // Who only looks need not be able to read secrets: the ConfigMap says the same in public.
         Err(MeshError::Cluster(ClusterError::Forbidden(_))) => None,
         // What cannot be loaded was not loaded: the running istiod has another one in memory.
@@ -110,7 +111,7 @@ async fn sources(cluster: &Cluster) -> Result<Vec<(String, Bundle)>, MeshError> 
         let place = format!("secret {}/{}", names::ISTIO_SYSTEM, load.secret);
         (place, load.roots)
     });
-    let published = published_root(cluster).await?.map(|roots| {
+    let published = published?.map(|roots| {
         let place = format!(
             "ConfigMap {}/{}",
             names::ISTIO_SYSTEM,

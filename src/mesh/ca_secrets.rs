@@ -95,14 +95,13 @@ impl CaSecrets {
     /// known which there are.
     pub async fn read(cluster: &Cluster) -> Result<Self, MeshError> {
         let kind = cluster.kind("secrets").await?;
-        let mut found = BTreeMap::new();
-        for name in ALL {
-            let secret = cluster.get(&kind, Some(names::ISTIO_SYSTEM), name).await?;
-            if let Some(secret) = secret {
-                found.insert(name.to_owned(), secret.value().clone());
-            }
-        }
-        Ok(Self(found))
+        let asked = ALL.map(|name| cluster.get(&kind, Some(names::ISTIO_SYSTEM), name));
+        let answers = futures::future::try_join_all(asked).await?;
+        let found = ALL.iter().zip(answers).filter_map(|(name, secret)| {
+            let secret = secret?;
+            Some(((*name).to_owned(), secret.value().clone()))
+        });
+        Ok(Self(found.collect()))
     }
 
     /// One secret, as if there were no other.

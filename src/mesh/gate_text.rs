@@ -143,6 +143,13 @@ pub const ALL: &[GateText] = &[
         what_to_do: "Allow the named ways. Whether addresses that a policy names are those of the goal is yours to know; so is what policies of other kinds than NetworkPolicy allow, and whether the network enforces any.",
         waiver: "The first pod that is moved shows whether there is a way: if not, its rollout stops there, with the old pods in place.",
     },
+    GateText {
+        code: "RS308",
+        looks_at: "When check-trustdomain or a script asks: whether every proxy accepts every workload of the mesh under each trust domain that is in use or that an installed revision gives, of its clients by its listeners and of its servers by its clusters.",
+        why: "Mesh CA issues names of another trust domain. A proxy that does not list it refuses the peer with every root in place.",
+        what_to_do: "List the trust domain in meshConfig.trustDomainAliases of the revision that the named proxies are of, or move them to one that does. `rootshift why A B` tells more of one pair.",
+        waiver: "The named proxies will refuse whoever comes under that trust domain; RS101 still looks at each step.",
+    },
 ];
 
 #[cfg(test)]

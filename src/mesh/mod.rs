@@ -39,6 +39,7 @@ pub mod survey;
 pub mod templates;
 pub mod tls_stats;
 pub mod traffic;
+pub mod trust_domains;
 mod validation;
 pub mod verdict;
 pub mod why;

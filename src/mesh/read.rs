@@ -1,6 +1,6 @@
 //! Reading proxies: their dumps through port-forward, many at a time, each bounded.
 //!
-//! One port-forward and three requests a proxy. What cannot be read is a reading that says why; it
+//! One port-forward and up to three requests a proxy. What cannot be read is a reading that says why; it
 //! is never left out.
 
 use std::sync::Arc;
@@ -41,9 +41,26 @@ pub enum Source {
     Nobody,
 }
 
+/// What is asked of proxies. Each costs the proxy itself: Envoy 1.40 writes down its secrets in a millisecond, and all of
+/// its listeners and clusters in twenty (15 small services; it grows with the mesh).
+///
+/// What was not asked is a reading that says so, which every verdict takes for unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ask {
+    /// Nothing: their pods are enough.
+    Nothing,
+    /// Their certificates: whom they trust, and what they show.
+    Certificates,
+    /// And whom they accept by name.
+    #[default]
+    Everything,
+}
+
 /// How proxies are read.
 #[derive(Debug, Clone)]
 pub struct ReadOptions {
+    /// What they are asked.
+    pub ask: Ask,
     /// How many at the same time.
     pub concurrency: usize,
     /// Bounds of one port-forward.
@@ -57,6 +74,7 @@ pub struct ReadOptions {
 impl Default for ReadOptions {
     fn default() -> Self {
         Self {
+            ask: Ask::default(),
             concurrency: 16,
             limits: Limits::default(),
             attempts: 3,
@@ -69,16 +87,31 @@ impl Default for ReadOptions {
 pub(super) const FILE_MOUNTED: &str =
     "its certificates are mounted as files: Envoy's secrets do not tell them";
 
+/// What a reading says of what was not asked.
+const NOT_ASKED: &str = "it was not asked";
+
 /// Reads all of these proxies; one result for each, in their order.
 pub async fn read_all(
     cluster: &Cluster,
     pods: Vec<ProxyPod>,
     options: &ReadOptions,
 ) -> Vec<ProxyReading> {
+    if options.ask == Ask::Nothing {
+        return pods.into_iter().map(not_asked).collect();
+    }
     futures::stream::iter(pods.into_iter().map(|pod| read_one(cluster, pod, options)))
         .buffered(options.concurrency.max(1))
         .collect()
         .await
+}
+
+fn not_asked(pod: ProxyPod) -> ProxyReading {
+    ProxyReading {
+        pod,
+        source: Source::Nobody,
+        secrets: Err(NOT_ASKED.into()),
+        matchers: Err(NOT_ASKED.into()),
+    }
 }
 
 async fn read_one(cluster: &Cluster, pod: ProxyPod, options: &ReadOptions) -> ProxyReading {
@@ -138,17 +171,22 @@ async fn attempt_one(
     let mut secrets = fetch(&mut forward, names::SECRETS_MASKED)
         .await?
         .and_then(|d| dump::secrets_with(&d, &options.certs));
-    let listeners = fetch(&mut forward, names::LISTENERS_MASKED).await?;
-    let clusters = fetch(&mut forward, names::CLUSTERS_MASKED).await?;
-    let mut matchers = listeners.and_then(|l| matchers::matchers(&[&l, &clusters?]));
-    if secrets.is_err() || matchers.is_err() {
+    let everything = options.ask == Ask::Everything;
+    let mut matchers = if everything {
+        let listeners = fetch(&mut forward, names::LISTENERS_MASKED).await?;
+        let clusters = fetch(&mut forward, names::CLUSTERS_MASKED).await?;
+        listeners.and_then(|l| matchers::matchers(&[&l, &clusters?]))
+    } else {
+        Err(NOT_ASKED.into())
+    };
+    if secrets.is_err() || (everything && matchers.is_err()) {
         // An Envoy that does not know the mask, or has nothing under it, answers 400 or leaves the
         // section out.
         if let Ok(whole) = fetch(&mut forward, names::PLAIN_DUMP).await? {
             if secrets.is_err() {
                 secrets = dump::secrets_with(&whole, &options.certs);
             }
-            if matchers.is_err() {
+            if everything && matchers.is_err() {
                 matchers = matchers::matchers(&[&whole]);
             }
         }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::dumps::{Dumps, Fates};
 use super::injection::{Injection, Injector, Labels};
 use super::pods::{self, PodClass, ProxyPod, Workload};
-use super::read::{self, ProxyReading, ReadOptions, Source};
+use super::read::{self, Ask, ProxyReading, ReadOptions, Source};
 use super::verdict::Verdict;
 use super::{MeshError, names};
 use crate::cluster::{Cluster, Object, Selector};
@@ -141,12 +141,13 @@ impl Survey {
                 .filter(|p| !known.contains_key(&p.incarnation()))
                 .cloned()
                 .collect();
-            let nothing_new = missing.is_empty();
+            let nothing_new = missing.is_empty() || options.read.ask == Ask::Nothing;
             let in_time = tokio::time::Instant::now() < deadline;
             let mut starting = 0;
             for reading in read::read_all(cluster, missing, &options.read).await {
                 // A proxy that is still starting has no certificate yet: asked again while there is time.
-                if reading.secrets.is_err() && !reading.pod.ready && in_time {
+                let asked = options.read.ask != Ask::Nothing;
+                if asked && reading.secrets.is_err() && !reading.pod.ready && in_time {
                     starting += 1;
                 } else {
                     known.insert(reading.pod.incarnation(), reading);
@@ -157,7 +158,9 @@ impl Survey {
             if nothing_new && (listing.undecided == 0 || !in_time) {
                 let mut readings = listing.readings(&mut known);
                 let mut look = options.dumps.look(cluster, &options.read.certs);
-                look.stand_in(&mut readings).await;
+                if options.read.ask != Ask::Nothing {
+                    look.stand_in(&mut readings).await;
+                }
                 return Ok(listing.into_survey(readings, look.end(), cas));
             }
             if nothing_new || starting > 0 {

@@ -174,7 +174,8 @@ fn a_private_key_that_a_script_prints_is_not_shown() {
 fn the_bundled_scripts_are_listed_and_shown() {
     let list = rootshift("scripts").run().code(0).stderr("");
     assert!(
-        list.stdout.contains("check-root-cert    Print which roots"),
+        list.stdout
+            .contains("check-root-cert      Print which roots"),
         "{}",
         list.stdout
     );

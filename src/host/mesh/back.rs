@@ -11,6 +11,7 @@ use crate::engine::kit::{self, Reply};
 use crate::engine::{Failure, FailureKind};
 use crate::mesh::effect::Effect;
 use crate::mesh::injection::{Injector, Labels};
+use crate::mesh::read::Ask;
 use crate::mesh::survey::Survey;
 use crate::mesh::{forecast, gate, templates};
 
@@ -39,14 +40,15 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn injected_by(mesh: &mut Mesh, namespace: &str, labels: Map) -> Reply<Array> {
-        let survey = mesh.view()?.survey;
-        let after = super::changed(&survey, namespace, labels)?;
+        let view = mesh.look(Ask::Nothing)?;
+        let survey = &view.survey;
+        let after = super::changed(survey, namespace, labels)?;
         let templates = mesh.wait(templates::all(&mesh.cluster, Some(namespace)))?;
-        let moved = forecast::namespace(&survey, &templates, namespace, &after);
+        let moved = forecast::namespace(survey, &templates, namespace, &after);
         let new = survey.injection.injector(namespace, &after, &Labels::new());
         let injectors = match moved.as_slice() {
             [] => vec![new],
-            some => some.iter().map(|m| m.injector(&survey)).collect(),
+            some => some.iter().map(|m| m.injector(survey)).collect(),
         };
         let mut revisions = BTreeSet::new();
         for injector in injectors {
@@ -76,12 +78,13 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn would_join(mesh: &mut Mesh, namespace: &str, labels: Map) -> Reply<Array> {
-        let survey = mesh.view()?.survey;
-        let after = super::changed(&survey, namespace, labels)?;
+        let view = mesh.look(Ask::Nothing)?;
+        let survey = &view.survey;
+        let after = super::changed(survey, namespace, labels)?;
         let templates = mesh.wait(templates::all(&mesh.cluster, Some(namespace)))?;
-        let moved = forecast::namespace(&survey, &templates, namespace, &after);
+        let moved = forecast::namespace(survey, &templates, namespace, &after);
         let joins =
-            |m: &&forecast::Moved| !m.was_injected && m.injector(&survey) != Injector::Nobody;
+            |m: &&forecast::Moved| !m.was_injected && m.injector(survey) != Injector::Nobody;
         let joining = moved.iter().filter(joins).map(|m| &m.workload);
         Ok(joining.map(|w| shape::workload(w).into()).collect())
     }
@@ -103,9 +106,10 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn foresee_injection(mesh: &mut Mesh, namespace: &str, labels: Map) -> Reply<()> {
-        let survey = mesh.view()?.survey;
+        let view = mesh.look(Ask::Nothing)?;
+        let survey = &view.survey;
         let effect = Effect::NamespaceLabels {
-            after: super::changed(&survey, namespace, labels)?,
+            after: super::changed(survey, namespace, labels)?,
             namespace: namespace.to_owned(),
         };
         let mut findings = mesh.wait(gate::review(

@@ -8,6 +8,7 @@ use crate::engine::kit::{self, Reply};
 use crate::engine::{Failure, FailureKind, did_you_mean};
 use crate::mesh::gate::IDENTITY;
 use crate::mesh::identity::{self, Change, Impact, Keep};
+use crate::mesh::read::Ask;
 
 /// Adds the words to the module `mesh`.
 pub(super) fn add_to(module: &mut rhai::Module) {
@@ -33,7 +34,7 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn identity_impact(mesh: &mut Mesh, revision: &str) -> Reply<Array> {
-        let view = mesh.view()?;
+        let view = mesh.look(Ask::Certificates)?;
         let Some(found) = view.revision(revision) else {
             let known = view.revisions.iter().map(|r| r.name.as_str());
             let mut failure = Failure::new(

@@ -1,7 +1,7 @@
 //! `mesh::…`: what runs in the mesh, what its proxies hold, and the gates between the phases.
 //!
 //! `mesh::connect()` gives a handle; each question reads the mesh anew, because a verdict has an
-//! age. Questions answer with plain maps; checks answer nothing when they pass and throw a refusal
+//! age, except of a snapshot, which has a short life. Questions answer with plain maps; checks answer nothing when they pass and throw a refusal
 //! with its evidence when they do not.
 
 mod back;
@@ -11,16 +11,21 @@ mod keep;
 mod root_users;
 mod secrets;
 mod shape;
+mod snapshot;
 mod tags;
 mod tls;
 mod traffic;
+mod trust_domains;
 mod why;
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rhai::plugin::{NativeCallContext, export_module};
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use serde::Deserialize;
 
+use self::snapshot::Snapshot;
 use super::time::reasonable;
 use super::world::World;
 use crate::cluster::{Cluster, Refusal};
@@ -31,6 +36,7 @@ use crate::mesh::effect::Effect;
 use crate::mesh::gate::{self, Finding, Gate, View};
 use crate::mesh::injection::{Injector, Labels};
 use crate::mesh::matrix::Matrix;
+use crate::mesh::read::Ask;
 use crate::mesh::survey::SurveyOptions;
 use crate::mesh::{MeshError, ca, names, record};
 use crate::pki::Bundle;
@@ -41,16 +47,28 @@ pub struct Mesh {
     cluster: Cluster,
     world: World,
     options: SurveyOptions,
+    snapshot: Option<Snapshot>,
 }
 
 impl Mesh {
-    fn view(&self) -> Reply<View> {
-        self.wait(View::take(
-            &self.cluster,
-            self.world.clusters(),
-            self.world.cas(),
-            &self.options,
-        ))
+    /// All of it, with whom the proxies accept.
+    fn view(&self) -> Reply<Arc<View>> {
+        self.look(Ask::Everything)
+    }
+
+    /// With no more asked of the proxies than what is needed; a snapshot answers from what it holds.
+    fn look(&self, ask: Ask) -> Reply<Arc<View>> {
+        match &self.snapshot {
+            Some(snapshot) => snapshot.answer(&self.world, ask),
+            None => self.read(ask).map(Arc::new),
+        }
+    }
+
+    fn read(&self, ask: Ask) -> Reply<View> {
+        let mut options = self.options.clone();
+        options.read.ask = ask;
+        let (clusters, cas) = (self.world.clusters(), self.world.cas());
+        self.wait(View::take(&self.cluster, clusters, cas, &options))
     }
 
     fn wait<T>(&self, call: impl Future<Output = Result<T, MeshError>>) -> Reply<T> {
@@ -104,9 +122,11 @@ pub(super) fn register(engine: &mut rhai::Engine) {
     keep::add_to(&mut module);
     root_users::add_to(&mut module);
     secrets::add_to(&mut module);
+    snapshot::add_to(&mut module);
     tags::add_to(&mut module);
     tls::add_to(&mut module);
     traffic::add_to(&mut module);
+    trust_domains::add_to(&mut module);
     why::add_to(&mut module);
     engine.register_static_module("mesh", module.into());
 }
@@ -171,6 +191,7 @@ mod words {
             cluster: world.cluster()?,
             world,
             options,
+            snapshot: None,
         })
     }
 
@@ -188,7 +209,7 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn proxies(mesh: &mut Mesh) -> Reply<Array> {
-        let view = mesh.view()?;
+        let view = mesh.look(Ask::Certificates)?;
         Ok(view
             .survey
             .proxies
@@ -205,7 +226,7 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn unjudged(mesh: &mut Mesh) -> Reply<Array> {
         Ok(mesh
-            .view()?
+            .look(Ask::Certificates)?
             .survey
             .unjudged
             .iter()
@@ -222,7 +243,7 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn namespaces(mesh: &mut Mesh) -> Reply<Array> {
-        let view = mesh.view()?;
+        let view = mesh.look(Ask::Nothing)?;
         let none = Labels::new();
         Ok(view
             .survey
@@ -248,7 +269,7 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn revisions(mesh: &mut Mesh) -> Reply<Array> {
-        let view = mesh.view()?;
+        let view = mesh.look(Ask::Nothing)?;
         Ok(view
             .revisions
             .iter()
@@ -263,7 +284,7 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn traces(mesh: &mut Mesh) -> Reply<Array> {
-        let view = mesh.view()?;
+        let view = mesh.look(Ask::Nothing)?;
         let mut all: Vec<String> = view.revisions.iter().map(|r| r.name.clone()).collect();
         all.extend(view.survey.injection.revisions());
         all.sort();
@@ -285,7 +306,7 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn behind(mesh: &mut Mesh, namespace: &str, revisions: Array) -> Reply<Array> {
         let wanted = super::texts("revisions", &revisions)?;
-        let view = mesh.view()?;
+        let view = mesh.look(Ask::Nothing)?;
         Ok(shape::behind(&view.survey, namespace, &wanted))
     }
 
@@ -375,10 +396,10 @@ mod words {
     pub fn ca_secrets(mesh: &mut Mesh, name: &str) -> Reply<Array> {
         let roots = super::named(mesh, name)?;
         let secrets = mesh.wait(CaSecrets::read(&mesh.cluster))?;
-        let revisions = mesh.view()?.revisions;
+        let view = mesh.look(Ask::Nothing)?;
         let must_go = |secret: &&str| {
             let certs = secrets.certs(secret);
-            let mut running = revisions.iter().filter_map(|r| r.root.as_ref().ok());
+            let mut running = view.revisions.iter().filter_map(|r| r.root.as_ref().ok());
             certs.shares_key(&roots) || !running.any(|root| root.shares_key(&certs))
         };
         let names = secrets.names().filter(must_go);
@@ -395,7 +416,7 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn record_start(mesh: &mut Mesh) -> Reply<()> {
-        let view = mesh.view()?;
+        let view = mesh.look(Ask::Nothing)?;
         let start = record::Start {
             roots: super::named(mesh, names::CITADEL)?,
             revisions: view.survey.revisions_in_use(),
@@ -415,7 +436,7 @@ mod words {
         let recorded = mesh.wait(record::start(&mesh.cluster))?;
         let revisions = match recorded {
             Some(start) => start.revisions,
-            None => mesh.view()?.survey.revisions_in_use(),
+            None => mesh.look(Ask::Nothing)?.survey.revisions_in_use(),
         };
         Ok(revisions.into_iter().map(Dynamic::from).collect())
     }
@@ -508,7 +529,7 @@ mod words {
         for name in &wanted {
             super::named(mesh, name)?;
         }
-        let view = mesh.view()?;
+        let view = mesh.look(Ask::Certificates)?;
         let findings = gate::every_proxy_trusts(&view, &wanted);
         mesh.ask(gate::TRUSTS, &view, &findings)
     }
@@ -526,7 +547,7 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn check_signed_by(mesh: &mut Mesh, ca: &str) -> Reply<()> {
         super::named(mesh, ca)?;
-        let view = mesh.view()?;
+        let view = mesh.look(Ask::Certificates)?;
         let findings = gate::every_certificate_signed_by(&view, ca);
         mesh.ask(gate::SIGNED_BY, &view, &findings)
     }
@@ -544,7 +565,7 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn check_root_gone(mesh: &mut Mesh, ca: &str) -> Reply<()> {
         let roots = super::named(mesh, ca)?;
-        let view = mesh.view()?;
+        let view = mesh.look(Ask::Certificates)?;
         let findings = gate::root_is_gone(&view, &roots);
         mesh.ask(gate::ROOT_GONE, &view, &findings)
     }

@@ -7,6 +7,7 @@ use super::Mesh;
 use crate::engine::Failure;
 use crate::engine::kit::{self, Reply};
 use crate::mesh::gate::ROOT_USERS;
+use crate::mesh::read::Ask;
 use crate::mesh::root_users::{self, User};
 
 /// Adds the words to the module `mesh`.
@@ -30,7 +31,7 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn root_users(mesh: &mut Mesh) -> Reply<Array> {
-        let view = mesh.view()?;
+        let view = mesh.look(Ask::Certificates)?;
         let found = mesh.wait(root_users::find(&mesh.cluster, &view))?;
         if found.unknown.is_empty() {
             return Ok(found.users.iter().map(super::user).collect());

@@ -7,6 +7,7 @@ use rhai::{Array, Map};
 use super::{Mesh, refused};
 use crate::engine::kit::{self, Reply};
 use crate::mesh::injection::Labels;
+use crate::mesh::read::Ask;
 use crate::mesh::survey::Survey;
 use crate::mesh::templates::Template;
 use crate::mesh::{forecast, gate, templates};
@@ -31,7 +32,8 @@ mod words {
     /// ```
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn tags(mesh: &mut Mesh) -> Reply<Array> {
-        let survey = mesh.view()?.survey;
+        let view = mesh.look(Ask::Nothing)?;
+        let survey = &view.survey;
         let tags = survey.injection.tags();
         if tags.is_empty() {
             return Ok(Array::new());
@@ -39,7 +41,7 @@ mod words {
         let templates = mesh.wait(templates::all(&mesh.cluster, None))?;
         let tags = tags.into_iter();
         Ok(tags
-            .map(|(tag, revision)| super::tag(&survey, &templates, tag, revision).into())
+            .map(|(tag, revision)| super::tag(survey, &templates, tag, revision).into())
             .collect())
     }
 
@@ -57,7 +59,7 @@ mod words {
     #[rhai_fn(global, return_raw, pure, volatile)]
     pub fn rehearse(mesh: &mut Mesh, namespaces: Array) -> Reply<()> {
         let names = super::super::texts("namespaces", &namespaces)?;
-        let mut view = mesh.view()?;
+        let mut view = mesh.read(Ask::Everything)?;
         let findings = mesh.wait(async {
             view.ask_injectors(&mesh.cluster).await;
             gate::rehearsed(&mesh.cluster, &view, &names).await

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Finding, HEALTHY, NETWORK, REVISION, ROOT_GONE, SIGNED_BY, TRUSTS, VALIDATION, View, judged,
+    Finding, HEALTHY, NETWORK, REVISION, ROOT_GONE, SIGNED_BY, TRUST_DOMAINS, TRUSTS, VALIDATION,
+    View, judged,
 };
 use crate::cluster::{Cluster, ClusterError};
 use crate::mesh::forecast::{self, Moved};
+use crate::mesh::matchers::Accepts;
 use crate::mesh::matrix::{Matrix, signer_name};
-use crate::mesh::{MeshError, names, network, revision, validation, verdict};
+use crate::mesh::{MeshError, names, network, revision, trust_domains, validation, verdict};
 use crate::pki::{Bundle, Signer, Trust};
 
 /// How long a CA certificate has to be good for when a migration begins: what it has signed ends with it, and days pass
@@ -49,6 +51,36 @@ pub fn every_proxy_trusts(view: &View, wanted: &[String]) -> Vec<Finding> {
             TRUSTS,
             lacking,
             "move these workloads to a revision that distributes the roots, and restart them",
+        ));
+    }
+    findings
+}
+
+/// Check: every proxy accepts every workload of the mesh under each of these trust domains.
+pub fn every_proxy_accepts(view: &View, domains: &[String]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = judged(&view.survey, true);
+    let mut refusing = Vec::new();
+    for proxy in view.survey.all() {
+        let pod = proxy.pod();
+        for domain in domains {
+            let answer = match trust_domains::accepts(&view.survey, proxy, domain) {
+                Accepts::Yes => continue,
+                Accepts::No(peer) => format!("does not accept {peer}"),
+                Accepts::Unknown(reason) => {
+                    format!("may not accept trust domain {domain}: {reason}")
+                }
+            };
+            refusing.push(format!(
+                "{}.{} ({}) {answer}",
+                pod.name, pod.namespace, pod.workload
+            ));
+        }
+    }
+    if !refusing.is_empty() {
+        findings.push(Finding::new(
+            TRUST_DOMAINS,
+            refusing,
+            "list the trust domain in meshConfig.trustDomainAliases of the revision that these proxies are of",
         ));
     }
     findings

@@ -16,6 +16,7 @@ use crate::mesh::forecast;
 use crate::mesh::injection::{Injection, Injector, Labels};
 use crate::mesh::matrix::signer_name;
 use crate::mesh::pods::{self, PodClass, Workload};
+use crate::mesh::read::Ask;
 use crate::mesh::revision::{CaEndpoint, Revision};
 use crate::mesh::survey::SurveyOptions;
 use crate::mesh::{MeshError, names, root_users, templates, verdict};
@@ -39,6 +40,19 @@ pub async fn review(
     if let Effect::Pods { workload, .. } = effect {
         options.replaced = Some(workload.clone());
     }
+    // Who accepts whom is asked where pairs are judged.
+    options.read.ask = match effect {
+        Effect::CaSecret { .. }
+        | Effect::CaSecretRemoval { .. }
+        | Effect::ControlPlaneRemoval
+        | Effect::IstiodRemoval { .. }
+        | Effect::IstiodRestart { after: None, .. } => Ask::Certificates,
+        Effect::Injectors { .. }
+        | Effect::IstiodRestart { after: Some(_), .. }
+        | Effect::MeshSettings { .. }
+        | Effect::NamespaceLabels { .. }
+        | Effect::Pods { .. } => Ask::Everything,
+    };
     let mut view = View::take(cluster, others, given, &options).await?;
     if !matches!(
         effect,

@@ -10,12 +10,13 @@ mod made;
 mod settings;
 
 pub use checks::{
-    every_certificate_signed_by, every_proxy_trusts, healthy, network_is_open, revision_ready,
-    root_is_gone, validation_answers,
+    every_certificate_signed_by, every_proxy_accepts, every_proxy_trusts, healthy, network_is_open,
+    revision_ready, root_is_gone, validation_answers,
 };
 pub use guards::review;
 pub use made::rehearsed;
 
+use super::read::Ask;
 use super::revision::Revision;
 use super::survey::{Survey, SurveyOptions};
 use super::{MeshError, abroad, admission, ca, revision};
@@ -74,6 +75,8 @@ gates! {
     VALIDATION = "RS306", "istiod validates Istio's resources";
     /// NetworkPolicies leave the ways that new proxies need.
     NETWORK = "RS307", "new pods reach their istiod and their CA";
+    /// Every proxy accepts the given trust domains.
+    TRUST_DOMAINS = "RS308", "every proxy accepts the trust domains";
 }
 
 /// Why a gate does not pass.
@@ -134,7 +137,9 @@ impl View {
         let cas = ca::find(cluster, given).await?;
         let mut survey = Survey::take(cluster, &cas, options).await?;
         abroad::add(&mut survey, cluster, others, &cas, options).await?;
-        options.dumps.tell_fates(&survey);
+        if options.read.ask != Ask::Nothing {
+            options.dumps.tell_fates(&survey);
+        }
         let revisions = revision::read_all(cluster, &survey.injection).await?;
         Ok(Self {
             survey,

@@ -1,4 +1,4 @@
-//! `check-root-cert` on meshes that Google's check calls all green, and on proxies that cannot be read.
+//! The three checks of Google's `migrate_ca`, on meshes that its own call all green, and on proxies that cannot be read.
 
 use crate::support::rootshift;
 
@@ -80,18 +80,32 @@ fn a_mesh_that_trusts_what_is_expected_passes() {
 
 #[test]
 fn a_proxy_that_cannot_be_read_is_unknown_by_name_and_reason() {
-    for (mode, reason) in [
-        ("refuse", "refused"),
-        ("hang", "no complete answer within 1s"),
-        ("truncate", "cut short"),
+    for (check, mode, reason) in [
+        ("check-root-cert --set expect=CITADEL", "refuse", "refused"),
+        (
+            "check-root-cert --set expect=CITADEL",
+            "hang",
+            "no complete answer within 1s",
+        ),
+        (
+            "check-root-cert --set expect=CITADEL",
+            "truncate",
+            "cut short",
+        ),
+        (
+            "check-workload-cert --set expect=CITADEL",
+            "refuse",
+            "refused",
+        ),
+        ("check-trustdomain", "refuse", "refused"),
     ] {
         let faulty = format!(
             "{}faults:\n  admin: [{{pods: b/cart, mode: {mode}}}]\n",
             mesh("classic", "a", "b")
         );
-        let ran = rootshift(
-            "run check-root-cert --twin=mesh.yaml --set expect=CITADEL --set read_timeout=1",
-        )
+        let ran = rootshift(&format!(
+            "run {check} --twin=mesh.yaml --set read_timeout=1"
+        ))
         .file("mesh.yaml", faulty)
         .run()
         .code(3);
@@ -123,4 +137,55 @@ namespaces:
         .code(3)
         .stderr_has("RS103")
         .stderr_has("no proxy was found in any namespace");
+}
+
+/// One namespace went straight to Mesh CA: Google's third check says yes to it, and the second says CITADEL of whatever it
+/// does not know.
+#[test]
+fn who_signed_and_which_names_are_accepted_is_told_of_each_proxy() {
+    let straight = mesh("classic", "moved", "old").replace(
+        "{name: both-roots, ca: citadel, options: [ca-migration-citadel]}",
+        "{name: both-roots, ca: mesh_ca}",
+    );
+    let run = |check: &str| {
+        rootshift(&format!("run {check} --twin=mesh.yaml"))
+            .file("mesh.yaml", &straight)
+            .run()
+            .code(3)
+    };
+    let says = |stdout: &str, namespace: &str, text: &str| {
+        let of_it = format!(".{namespace} ");
+        let mut lines = stdout.lines().filter(|line| line.contains(&of_it));
+        assert!(lines.clone().count() == 2, "{stdout}");
+        assert!(lines.all(|line| line.ends_with(text)), "{stdout}");
+    };
+
+    let ran = run("check-workload-cert");
+    let issued = |ca: &str| format!(" is using the mTLS certificate issued by [{ca}]");
+    says(&ran.stdout, "moved", &issued("MESHCA"));
+    says(&ran.stdout, "old", &issued("CITADEL"));
+    ran.stderr_has("RS302")
+        .stderr_has("cart-0.old (old/cart) is signed by CITADEL");
+
+    let ran = run("check-trustdomain");
+    let trusts = |domains: &str| format!(" trusts trust domains for [{domains}]");
+    let both = "cluster.local twin-project.svc.id.goog";
+    says(&ran.stdout, "moved", &trusts(both));
+    says(&ran.stdout, "old", &trusts("cluster.local"));
+    ran.stderr_has("RS308")
+        .stderr_has("cart-0.old (old/cart) does not accept spiffe://twin-project.svc.id.goog/ns/");
+}
+
+#[test]
+fn a_mesh_of_one_ca_passes_the_other_two_checks_as_well() {
+    for check in [
+        "check-workload-cert --set expect=CITADEL",
+        "check-trustdomain",
+        "check-trustdomain --set expect=cluster.local",
+    ] {
+        rootshift(&format!("run {check} --twin=mesh.yaml"))
+            .file("mesh.yaml", mesh("native", "a", "b"))
+            .run()
+            .code(0);
+    }
 }
