@@ -139,7 +139,7 @@ fn nothing_is_begun_that_will_not_end_in_the_window() {
     let ran = migrate(&mesh, &soon(600)).code(3);
     let message = ran.finished()["failure"]["message"].to_string();
     assert!(
-        message.contains("namespace `shop` takes about 800 s (2 pods), and until"),
+        message.contains("namespace `shop` takes about 805 s (2 pods), and until"),
         "{message}"
     );
     let labels: Vec<String> = sent(&ran)
