@@ -5,9 +5,12 @@
 //! nobody looked at them. How istiod knows another cluster: a Secret with the label `istio/multiCluster=true`, whose
 //! keys are names of clusters and whose values are kubeconfigs (istio/istio `pkg/kube/multicluster/secretcontroller.go`).
 
+use std::collections::BTreeMap;
+
 use futures::future::join_all;
 use serde_json::Value;
 
+use super::read::{ProxyReading, Source};
 use super::survey::{Proxy, Survey, SurveyOptions, Unjudged};
 use super::{MeshError, names, pods};
 use crate::cluster::{Cluster, ClusterError, Selector};
@@ -63,7 +66,45 @@ pub(super) async fn add(
         .map(Cluster::server)
         .collect();
     survey.unseen.extend(clusters(cluster, &seen).await?);
-    machines(survey, cluster, cas, options).await
+    machines(survey, cluster, cas, options).await?;
+    tell_apart(survey, cas);
+    Ok(())
+}
+
+/// One dump is of one proxy. Pods of two clusters may have one name and one address (StatefulSets, networks of the same
+/// range), and where the clusters go by one name as well, which of them it is of cannot be told: neither is judged by it.
+fn tell_apart(survey: &mut Survey, cas: &[NamedCa]) {
+    let mut stands_for: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for proxy in survey.all() {
+        if let Source::Dump(taken) = &proxy.reading.source {
+            let pod = proxy.pod();
+            let of_file = stands_for.entry(taken.file.clone()).or_default();
+            of_file.push(format!("{}.{}", pod.name, pod.namespace));
+        }
+    }
+    stands_for.retain(|_, proxies| proxies.len() > 1);
+    let taken_at = survey.taken_at;
+    let here = survey.proxies.iter_mut().chain(&mut survey.machines);
+    for proxy in here.chain(&mut survey.abroad) {
+        let Source::Dump(taken) = &proxy.reading.source else {
+            continue;
+        };
+        let Some(all) = stands_for.get(&taken.file) else {
+            continue;
+        };
+        let reason = format!(
+            "its dump {} is not used: it may be of any of {}",
+            taken.file,
+            all.join(", ")
+        );
+        let reading = ProxyReading {
+            source: Source::Nobody,
+            secrets: Err(reason.clone()),
+            matchers: Err(reason),
+            pod: proxy.reading.pod.clone(),
+        };
+        *proxy = Proxy::of(reading, cas, taken_at);
+    }
 }
 
 async fn of_other(

@@ -70,6 +70,7 @@ fn found(
             labels: Labels::new(),
             ready: true,
             file_mounted: false,
+            cluster: None,
         },
         secrets: Ok(Secrets {
             chains: Ok(vec![chain]),

@@ -286,6 +286,7 @@ mod tests {
             labels: BTreeMap::new(),
             ready: true,
             file_mounted: false,
+            cluster: None,
         };
         moves(&found, &pod).to_string()
     }

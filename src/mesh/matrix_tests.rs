@@ -194,6 +194,7 @@ fn a_gateway_with_a_listener_for_the_mesh_is_a_server() {
             labels: BTreeMap::new(),
             ready: true,
             file_mounted: false,
+            cluster: None,
         };
         let outbound = Outbound::default();
         let reading = ProxyReading {

@@ -88,6 +88,8 @@ pub struct ProxyPod {
     pub ready: bool,
     /// Set when certificates are mounted as files instead of coming from the CA.
     pub file_mounted: bool,
+    /// The name of its cluster as the injector gave it (`ISTIO_META_CLUSTER_ID`).
+    pub cluster: Option<String>,
 }
 
 impl ProxyPod {
@@ -165,6 +167,7 @@ pub fn classify(pod: &Object) -> PodClass {
         labels: pod.labels(),
         ready: is_ready(value),
         file_mounted: env(container, "FILE_MOUNTED_CERTS").as_deref() == Some("true"),
+        cluster: env(container, "ISTIO_META_CLUSTER_ID"),
     });
     if phase == "Running" {
         return PodClass::Proxy(proxy);
@@ -282,6 +285,7 @@ pub(super) fn machine(entry: &Object) -> ProxyPod {
         labels: entry.labels(),
         ready: true,
         file_mounted: false,
+        cluster: None,
     }
 }
 

@@ -46,6 +46,7 @@ fn pod(uid: &str, restarts: u64) -> ProxyPod {
         labels: BTreeMap::new(),
         ready: true,
         file_mounted: false,
+        cluster: None,
     }
 }
 

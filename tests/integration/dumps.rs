@@ -265,6 +265,75 @@ fn main(p) {
     );
 }
 
+/// Two clusters of one mesh, whose StatefulSets have a pod of one name; nobody may forward a port to it.
+const TWO: &str = r#"
+title: two clusters without the right to port-forward
+speed: 100
+old_ca: plugged
+fleet_id: twin-project
+namespaces:
+  pay:
+    injection: enabled
+    workloads: [{name: ledger, kind: StatefulSet}]
+clusters:
+  east:
+    namespaces:
+      MORE
+      pay:
+        injection: enabled
+        workloads: [{name: ledger, kind: StatefulSet}]
+faults:
+  api:
+  - {resource: pods/portforward, namespace: pay, times: 1000000, effect: {status: {code: 403, message: 'pods "x" is forbidden: User "jane" cannot create resource "pods/portforward" in API group "" in the namespace "pay"'}}}
+"#;
+
+#[test]
+fn one_dump_does_not_stand_for_the_pods_of_two_clusters() {
+    let run = |more: &str| {
+        let script = r#"
+fn main(p) {
+    let east = cluster::contexts()[1];
+    fs::write("dumps/ledger-0.pay.json", dump("pay", "ledger-0"));
+    ask("of the first");
+    fs::write("dumps/pay/ledger-0.json", cluster::on(east, || dump("pay", "ledger-0")));
+    ask("of each");
+}
+"#;
+        rootshift("run words.rhai --twin=mesh.yaml -o jsonl --dump dumps")
+            .file("mesh.yaml", TWO.trim_start().replace("MORE", more))
+            .file("dumps/pay/.here", "")
+            .file(
+                "words.rhai",
+                format!("//! Save dumps, and ask.\n//! mutates: true\n{WORDS}{script}"),
+            )
+            .run()
+            .code(0)
+    };
+    // The pods have one address.
+    let alike = run("");
+    let first = said(&alike, "of the first");
+    assert!(
+        first.starts_with("RS103 ")
+            && first.contains("it may be of any of ledger-0.pay, ledger-0.pay@"),
+        "{first}"
+    );
+    let each = said(&alike, "of each");
+    assert!(
+        each.starts_with("RS103 ") && each.contains("several dumps are of it"),
+        "{each}"
+    );
+    // With another address in the east each has its own.
+    let apart = run("a: {workloads: [{name: first}]}");
+    let first = said(&apart, "of the first");
+    assert!(
+        first.starts_with("RS103 ")
+            && first.contains("ledger-0.pay@")
+            && first.contains("it is of a proxy at "),
+        "{first}"
+    );
+    assert_eq!(said(&apart, "of each"), "passed");
+}
+
 #[test]
 fn a_directory_that_cannot_be_read_is_said_before_anything_is_done() {
     rootshift("check --twin --dump missing")

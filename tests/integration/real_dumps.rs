@@ -65,6 +65,7 @@ fn reading(file: &str, service_account: &str) -> ProxyReading {
             labels: std::collections::BTreeMap::new(),
             ready: true,
             file_mounted: false,
+            cluster: None,
         },
         secrets: dump::secrets(&json(file)),
         matchers: Err("not in this dump".into()),

@@ -32,6 +32,14 @@ pub(super) fn is_of(saved: &Saved, pod: &ProxyPod) -> Result<(), String> {
     if saved.namespace != pod.namespace || (!machine && saved.name != pod.name) {
         return Err(format!("it is of `{}.{}`", saved.name, saved.namespace));
     }
+    // Pods of different networks may have one address.
+    if let (Some(told), Some(own)) = (&saved.cluster, &pod.cluster)
+        && told != own
+    {
+        return Err(format!(
+            "it is of a proxy of cluster `{told}`, and this one is of `{own}`"
+        ));
+    }
     if !saved.is_at(&pod.addresses) {
         return Err(format!(
             "it is of a proxy at {}, and this one is at {}",

@@ -16,6 +16,8 @@ pub(super) struct Saved {
     pub(super) name: String,
     /// Its namespace.
     pub(super) namespace: String,
+    /// Its cluster, if it tells (`CLUSTER_ID`).
+    pub(super) cluster: Option<String>,
     /// Its addresses, that of its id first.
     pub(super) addresses: Vec<String>,
     /// When this Envoy started.
@@ -90,6 +92,7 @@ pub(super) fn read(text: &[u8], certs: &CertCache) -> Reading<Saved> {
     Ok(Saved {
         name: name.to_owned(),
         namespace: namespace.to_owned(),
+        cluster: metadata["CLUSTER_ID"].as_str().map(str::to_owned),
         addresses: std::iter::once(address)
             .chain(more)
             .map(str::to_owned)

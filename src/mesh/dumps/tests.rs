@@ -35,6 +35,7 @@ fn dump(from: i64, until: i64) -> Value {
             "bootstrap": {"node": {
                 "id": "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local",
                 "metadata": {
+                    "CLUSTER_ID": "west",
                     "INSTANCE_IPS": "10.0.0.1,fd00::1",
                     "ANNOTATIONS": {"last_updated": at(9)},
                     "PROXY_CONFIG": {"discoveryAddress": "istiod-a.istio-system.svc:15012"},
@@ -86,6 +87,7 @@ fn pod() -> ProxyPod {
         labels: BTreeMap::new(),
         ready: true,
         file_mounted: false,
+        cluster: None,
     }
 }
 
@@ -136,6 +138,12 @@ fn a_dump_is_of_one_pod_and_of_one_start_of_it() {
         "it is of a proxy at 10.0.0.1, and this one is at 10.9.0.1"
     );
     assert!(refused(&|pod| pod.addresses.clear()).contains("not known"));
+    // There it may have the same address.
+    with(&|pod| pod.cluster = Some("west".into())).unwrap();
+    assert_eq!(
+        refused(&|pod| pod.cluster = Some("east".into())),
+        "it is of a proxy of cluster `west`, and this one is of `east`"
+    );
     // The container was restarted, or the pod made anew with its name and address.
     let again = refused(&|pod| pod.started = Some(hours(-2)));
     assert!(again.contains("was started again at"), "{again}");
