@@ -13,7 +13,7 @@ use super::injection::{Injector, Labels};
 use super::matrix::{Failing, Matrix, Side, Talk};
 use super::pods::Workload;
 use super::read::Source;
-use super::revision::CaEndpoint;
+use super::revision::{self, CaEndpoint};
 use super::survey::Proxy;
 use super::verdict::Expiry;
 use super::{ca, names};
@@ -134,6 +134,12 @@ const KINDS: &[(&str, Severity, &str, &str)] = &[
         Severity::Unsafe,
         "revisions in use have no istiod that is ready: no certificate is renewed",
         "kubectl get pods -n istio-system -l app=istiod",
+    ),
+    (
+        "istiods-apart",
+        Severity::Unsafe,
+        "istiods have different roots: proxies of all but one cannot reach theirs, and renew no certificate",
+        "in the middle of phase 3 `rootshift run retire-old-ca` goes on; else put the CA secret back as it was, and restart whoever has the other root",
     ),
     (
         "unknown",
@@ -507,6 +513,9 @@ fn revisions(view: &View, found: &mut Found) {
             ),
             Some(_) => {}
         }
+    }
+    if let Some(which) = revision::roots_apart(&view.revisions) {
+        found.add("istiods-apart", which);
     }
 }
 

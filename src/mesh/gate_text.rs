@@ -124,7 +124,7 @@ pub const ALL: &[GateText] = &[
     },
     GateText {
         code: "RS305",
-        looks_at: "Before anything is begun: every proxy judged, its certificate valid and its own, every pair able to talk, no namespace with both injection labels.",
+        looks_at: "Before anything is begun: every proxy judged, its certificate valid and its own, every pair able to talk, one root in all istiods that sign, no namespace with both injection labels.",
         why: "A migration makes nothing better that is broken before it; and an outage that was there already cannot be told from one that a step makes.",
         what_to_do: "Mend what `rootshift check` names, then begin.",
         waiver: "The migration begins with these faults, and its own gates will name them again.",

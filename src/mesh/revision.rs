@@ -117,6 +117,28 @@ impl Revision {
     }
 }
 
+/// Where istiods that sign have different roots: which has which. Namespaces are given the root of one of them, whichever
+/// has the lock (ConfigMap `istio-ca-root-cert`), so that proxies of the others lose their istiod, while mutual TLS goes on
+/// (istio/istio#39739: revisions are expected to have one root).
+pub fn roots_apart(revisions: &[Revision]) -> Option<String> {
+    let signing = revisions.iter().filter(|r| r.ca_server && r.ready > 0);
+    let roots: Vec<(&Revision, &Bundle)> = signing
+        .filter_map(|r| Some((r, r.root.as_ref().ok()?)))
+        .collect();
+    let (_, first) = roots.first()?;
+    if roots.iter().all(|(_, root)| root.shares_key(first)) {
+        return None;
+    }
+    let each: Vec<String> = roots
+        .iter()
+        .map(|(revision, root)| {
+            let all: Vec<String> = root.certs().map(|c| c.sha256().short()).collect();
+            format!("{} has {}", revision.istiod(), all.join(", "))
+        })
+        .collect();
+    Some(each.join("; "))
+}
+
 /// The version of an istiod's image, if it is one of those that lose roots. A digest tells no version.
 fn loses_roots(image: &str) -> Option<&'static str> {
     let (_, tag) = image.rsplit('/').next()?.split_once(':')?;

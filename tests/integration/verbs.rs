@@ -218,6 +218,20 @@ fn each_kind_of_exception_is_named_where_it_is_and_only_there() {
                 r#"cluster::patch("deployment", "istio-system", "istiod-both", #{ spec: #{ replicas: 0 } }); time::sleep(2.0)"#,
             ),
         ),
+        // One that was restarted without the CA secret makes a root of its own; the other has the old one in memory.
+        (
+            "istiods-apart",
+            "unsafe",
+            HALF.to_owned(),
+            code(
+                r#"cluster::delete("secret", "istio-system", "istio-ca-secret");
+                   workload::restart("Deployment", "istio-system", "istiod-both");
+                   workload::wait("Deployment", "istio-system", "istiod-both", #{ timeout: 60 });
+                   let refused = ();
+                   try { mesh::connect().check_healthy(); } catch (e) { refused = e; }
+                   assert(refused != () && refused.evidence.some(|line| line.starts_with("istiods have different roots: istiod has ")), `${refused}`)"#,
+            ),
+        ),
         (
             "no-sidecar",
             "unknown",
@@ -240,7 +254,7 @@ fn each_kind_of_exception_is_named_where_it_is_and_only_there() {
     ] {
         let found = kinds(&eval(
             &mesh,
-            "--waive RS102 --waive RS101 --waive RS103 --waive RS204",
+            "--waive RS102 --waive RS101 --waive RS103 --waive RS201 --waive RS202 --waive RS203 --waive RS204",
             &code,
         ));
         assert!(

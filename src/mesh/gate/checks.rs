@@ -286,6 +286,9 @@ pub fn healthy(view: &View) -> Vec<Finding> {
             if proxies.len() > 1 { ", …" } else { "" }
         )
     }));
+    if let Some(which) = revision::roots_apart(&view.revisions) {
+        evidence.push(format!("istiods have different roots: {which}"));
+    }
     let matrix = Matrix::now(&view.survey, &view.cas, now);
     evidence.extend(
         matrix
