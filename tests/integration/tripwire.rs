@@ -63,10 +63,17 @@ fn strings(value: &Value) -> Vec<String> {
 
 #[test]
 fn a_move_that_breaks_trust_stops_after_its_first_workload() {
-    let ran = waived("").code(3);
+    let ran = waived("--set max_csr_per_second=4").code(3);
     let finished = ran.finished();
     let (notes, restarted) = phase_2(&ran);
     assert_eq!(restarted, ["pay/api"], "the rest stays");
+    // What was said before it began.
+    for said in [
+        "classic sidecars start beside their application (pay/api, pay/ledger, shop/cart, shop/web)",
+        "when roots change, in phase 3, all 6 proxies ask for certificates at once, and the CA gives 4.0 a second",
+    ] {
+        assert!(notes.iter().any(|note| note.starts_with(said)), "{notes:?}");
+    }
     assert!(
         finished["handshakes"]["failed"].as_u64() > Some(0),
         "it is an outage"
@@ -126,6 +133,69 @@ fn without_the_tripwire_the_rest_is_restarted_too_and_a_warning_stops_nothing() 
             .any(|note| note.contains("proxies refuse certificates"));
         assert_eq!(said, warned, "{flags}: {notes:?}");
     }
+}
+
+/// Phase 3 while a namespace is signed for by the old CA, which its gates would not let happen.
+const TOO_EARLY: &str = r#"
+//! Retire the old CA while a namespace is signed for by it.
+//! mutates: true
+//! param tripwire: string = "stop"   As of the stock script.
+import "mesh/canary" as canary;
+import "mesh/gateways" as gateways;
+import "mesh/install" as install;
+import "mesh/retire" as retire;
+
+fn main(given) {
+    let m = mesh::connect();
+    let p = #{ tripwire: given.tripwire, watch: 1, timeout: 60, namespaces: [], output_dir: "", fleet_id: "twin-project", ready_delay: 0,
+               overlays: [], ca_cert: "", ca_key: "", root_cert: "", cert_chain: "", revision_1: "r1", revision_2: "r2",
+               new_root: "accept", backup_dir: "" };
+    let unwatched = p + #{ tripwire: "off" };
+    m.record_start();
+    install::revision(m, p, "r1", "citadel");
+    canary::move_namespaces(m, unwatched, "r1", ["r1"]);
+    gateways::upgrade(m, unwatched, "r1");
+    install::revision(m, p, "r2", "mesh_ca");
+    canary::move_namespaces(m, unwatched + #{ namespaces: ["shop"] }, "r2", ["r2"]);
+    retire::old_ca(p);
+}
+"#;
+
+#[test]
+fn the_end_of_the_old_ca_stops_where_proxies_still_need_it() {
+    let retired = |tripwire: &str| {
+        let waived = "--waive RS302=test --waive RS201=test --waive RS203=test";
+        let ran = rootshift(&format!(
+            "run early.rhai --twin=mesh.yaml -o jsonl {waived} --set tripwire={tripwire}"
+        ))
+        .file("early.rhai", TOO_EARLY.trim_start())
+        .file("mesh.yaml", MESH)
+        .run()
+        .code(3);
+        let events = ran.events();
+        let begun = events.iter().filter(|e| e["event"] == "step_started");
+        let last = begun.last().unwrap()["name"].as_str().unwrap().to_owned();
+        (ran.finished()["failure"].clone(), last)
+    };
+    let (failure, last) = retired("stop");
+    assert_eq!(last, "restart istiod", "the gateways stay as they are");
+    let message = failure["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("istiod restarted: proxies refuse certificates ("),
+        "{failure}"
+    );
+    let evidence = strings(&failure["evidence"]);
+    let refused = "refused the certificate of the server api.pay.svc.cluster.local:8080: it hangs from no root that is trusted here";
+    assert!(
+        evidence
+            .iter()
+            .any(|line| line.starts_with("web-") && line.contains(refused)),
+        "{evidence:?}"
+    );
+    // The control.
+    let (failure, last) = retired("off");
+    assert_eq!(last, "prove that the old root is gone");
+    assert_eq!(failure["code"], "trust-failures", "{failure}");
 }
 
 /// Revisions that nobody told to count are silent: that is said, and is not taken for none.
