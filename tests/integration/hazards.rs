@@ -87,6 +87,8 @@ const HAZARDS: &[(&str, &[&str])] = &[
             "a_new_root_that_istiod_would_make_is_foreseen_and_refused",
             "ca_secrets_that_are_still_needed_stay_and_waived_the_damage_is_counted",
             "an_old_ca_is_gone_only_when_nothing_of_it_is_left",
+            "the_end_of_the_old_ca_stops_where_proxies_still_need_it",
+            "copies_go_through_the_sites_filter_and_what_does_not_hide_them_is_not_written",
         ],
     ),
     (
@@ -94,6 +96,8 @@ const HAZARDS: &[(&str, &[&str])] = &[
         &[
             "from_a_trust_domain_of_the_sites_own",
             "a_trust_domain_without_aliases_is_refused_before_phase_2_and_waived_breaks_what_was_named",
+            "what_names_peers_literally_is_refused_with_what_keeps_it_and_nothing_else_is",
+            "without_an_alias_principals_of_every_form_are_named_with_the_alias_that_keeps_them",
         ],
     ),
     (
@@ -101,6 +105,7 @@ const HAZARDS: &[(&str, &[&str])] = &[
         &[
             "every_test_of_the_library_passes_on_a_twin",
             "from_istio_without_a_revision",
+            "a_gateway_that_somebody_stays_connected_to_is_taken_back_and_serves",
         ],
     ),
 ];
@@ -305,7 +310,10 @@ const STATES: &[(&str, &[&str])] = &[
     ),
     (
         "an istiod that takes the ConfigMaps' lock and has another root; proxies that lose their istiod and go on",
-        &["a_root_that_another_revision_spreads_cuts_proxies_off_and_the_traffic_goes_on"],
+        &[
+            "a_root_that_another_revision_spreads_cuts_proxies_off_and_the_traffic_goes_on",
+            "each_kind_of_exception_is_named_where_it_is_and_only_there",
+        ],
     ),
     (
         "ConfigMaps that reach pods late",
@@ -320,7 +328,10 @@ const STATES: &[(&str, &[&str])] = &[
     ),
     (
         "the validator's Service deleted after it was applied",
-        &["from_istio_without_a_revision"],
+        &[
+            "from_istio_without_a_revision",
+            "a_validator_that_leads_nowhere_is_told_whether_it_lets_pass_or_refuses_all",
+        ],
     ),
     (
         "no kind IstioOperator",
