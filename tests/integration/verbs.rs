@@ -224,12 +224,13 @@ fn each_kind_of_exception_is_named_where_it_is_and_only_there() {
             "unsafe",
             HALF.to_owned(),
             code(
-                r#"cluster::delete("secret", "istio-system", "istio-ca-secret");
+                r#"mesh::connect().record_start();
+                   cluster::delete("secret", "istio-system", "istio-ca-secret");
                    workload::restart("Deployment", "istio-system", "istiod-both");
                    workload::wait("Deployment", "istio-system", "istiod-both", #{ timeout: 60 });
                    let refused = ();
                    try { mesh::connect().check_healthy(); } catch (e) { refused = e; }
-                   assert(refused != () && refused.evidence.some(|line| line.starts_with("istiods have different roots: istiod has ")), `${refused}`)"#,
+                   assert(refused != () && refused.evidence.some(|line| line.starts_with("istiods have different roots: istiod-both has ")), `${refused}`)"#,
             ),
         ),
         (
