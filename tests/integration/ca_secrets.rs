@@ -167,7 +167,7 @@ fn main(p) {
 #[test]
 fn the_last_of_two_ca_secrets_is_foreseen_before_the_first_is_deleted() {
     let ran = rootshift(
-        "run citadel-to-meshca --twin=mesh.yaml -o jsonl --set through=retire --set backup_dir=",
+        "run citadel-to-meshca --twin=mesh.yaml -o jsonl --set watch=0 --set through=retire --set backup_dir=",
     )
     .file("mesh.yaml", with_dormant_secret())
     .run()
@@ -196,7 +196,7 @@ fn a_dormant_ca_secret_that_istiod_would_load_next_is_deleted_by_a_second_run() 
         ))
         .env("PATH", path.clone())
     };
-    run("citadel-to-meshca --set fleet_id=twin-project")
+    run("citadel-to-meshca --set watch=0 --set fleet_id=twin-project")
         .run()
         .code(0);
     // As a run that was stopped between the two leaves it.
@@ -209,7 +209,7 @@ fn a_dormant_ca_secret_that_istiod_would_load_next_is_deleted_by_a_second_run() 
         .run()
         .code(0);
     let retire = || {
-        run("retire-old-ca --set backup_dir= --set new_root=accept")
+        run("retire-old-ca --set watch=0 --set backup_dir= --set new_root=accept")
             .run()
             .code(0)
     };
