@@ -119,11 +119,11 @@ fn objects(hooks: &[&Value]) -> BTreeSet<Labels> {
         .filter_map(|hook| hook["objectSelector"]["matchExpressions"].as_array())
         .flatten()
         .filter(|e| e["key"] == names::REV && e["operator"] == "In");
-    for revision in expressions
-        .filter_map(|e| e["values"].as_array())
-        .flatten()
-        .filter_map(Value::as_str)
-    {
+    let one_of = expressions.filter_map(|e| e["values"].as_array()).flatten();
+    let just = hooks
+        .iter()
+        .map(|hook| &hook["objectSelector"]["matchLabels"][names::REV]);
+    for revision in one_of.chain(just).filter_map(Value::as_str) {
         all.insert(Labels::from([(names::REV.to_owned(), revision.to_owned())]));
     }
     all
@@ -147,12 +147,13 @@ mod tests {
     fn every_revision_that_a_webhook_selects_by_is_tried_and_nobody_s() {
         let hook = |values: &[&str]| json!({"objectSelector": {"matchExpressions": [{"key": "istio.io/rev", "operator": "In", "values": values}]}});
         let (one, two) = (hook(&["a"]), hook(&["a", "b"]));
-        let tried = objects(&[&one, &two, &json!({})]);
+        let three = json!({"objectSelector": {"matchLabels": {"istio.io/rev": "c"}}});
+        let tried = objects(&[&one, &two, &three, &json!({})]);
         let revisions: Vec<Option<&str>> = tried
             .iter()
             .map(|labels| labels.get("istio.io/rev").map(String::as_str))
             .collect();
-        assert_eq!(revisions, [None, Some("a"), Some("b")]);
+        assert_eq!(revisions, [None, Some("a"), Some("b"), Some("c")]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod back;
 mod clusters;
+mod gates;
 mod google;
 mod inside;
 mod install;
