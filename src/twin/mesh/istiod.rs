@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::ca::Citadel;
 use super::config::{MeshConfig, container, environment, meta, text_at};
-use super::envoy::{Cluster, Pushed, server_names};
+use super::envoy::{Cluster, Pushed, Shown, server_names};
 use super::inject::Injector;
 use super::manifests::{ISTIO_SYSTEM, suffixed};
 use super::world::{Accounts, Ports};
@@ -82,6 +82,7 @@ impl Istiod {
                 accepted: Vec::new(),
                 expected: Vec::new(),
                 clusters: BTreeMap::new(),
+                shown: Shown::default(),
             }),
             multiroot: on("ISTIO_MULTIROOT_MESH"),
             native: match env
@@ -136,6 +137,7 @@ impl Istiod {
             accepted: self.mesh.accepted_domains(),
             expected,
             clusters,
+            shown: Shown::default(),
         };
         if *self.pushed != pushed {
             self.pushed = Arc::new(pushed);

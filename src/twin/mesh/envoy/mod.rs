@@ -8,9 +8,12 @@
 //! their checking need; routes are empty and Envoy's list of extensions is left out.
 
 mod listeners;
+mod render;
 mod sections;
 pub(super) mod stats;
 pub(super) mod traffic;
+
+pub(super) use render::Shown;
 
 use std::collections::BTreeMap;
 
@@ -20,11 +23,12 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::pki::Cert;
+use render::pretty;
 use stats::TlsCounters;
 use traffic::Passed;
 
 /// The last configuration that istiod pushed.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Debug, Eq, PartialEq)]
 pub(super) struct Pushed {
     /// Trust domains whose clients the inbound listener accepts.
     pub(super) accepted: Vec<String>,
@@ -32,6 +36,8 @@ pub(super) struct Pushed {
     pub(super) expected: Vec<String>,
     /// Outbound clusters by service.
     pub(super) clusters: BTreeMap<ServiceKey, Cluster>,
+    /// Those as a dump shows them.
+    pub(super) shown: Shown,
 }
 
 /// Namespace and name of a Service.
@@ -134,17 +140,15 @@ impl Envoy<'_> {
         let mut sections = sections::with(self, wanted);
         if mask.is_some() {
             for section in &mut sections {
-                if let Some(fields) = section.as_object_mut() {
-                    fields.retain(|key, _| key == "@type" || wanted(key));
-                }
+                section.retain(|key, _| key == "@type" || wanted(key));
             }
-            sections.retain(|section| section.as_object().is_some_and(|fields| fields.len() > 1));
+            sections.retain(|section| section.len() > 1);
         }
         // Envoy leaves an empty repeated field out.
         if sections.is_empty() {
             return Answer::json(&json!({}));
         }
-        Answer::json(&json!({"configs": sections}))
+        Answer::of_json(render::document(&sections))
     }
 
     /// One CA per TLS context, the first of the bundle, whatever else is in it.
@@ -163,19 +167,14 @@ impl Envoy<'_> {
 
 impl Answer {
     fn json(value: &Value) -> Answer {
-        let mut body = Vec::new();
-        let formatter = serde_json::ser::PrettyFormatter::with_indent(b" ");
-        let mut writer = serde_json::Serializer::with_formatter(&mut body, formatter);
-        let written = serde::Serialize::serialize(value, &mut writer).is_ok();
-        let body = if written {
-            String::from_utf8(body).unwrap_or_default()
-        } else {
-            value.to_string()
-        };
+        Answer::of_json(pretty(value) + "\n")
+    }
+
+    fn of_json(body: String) -> Answer {
         Answer {
             status: 200,
             content_type: "application/json",
-            body: body + "\n",
+            body,
         }
     }
 

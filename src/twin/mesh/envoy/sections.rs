@@ -1,7 +1,8 @@
 //! The sections of a configuration dump, in Envoy's order.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::render::{Field, Section};
 use super::{Cluster, Envoy, Held, Pushed, ServiceKey, base64, listeners, stamp};
 use crate::twin::mesh::config::{meta, text_at};
 use crate::twin::mesh::proxy::DISCOVERY;
@@ -12,35 +13,47 @@ const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls
 
 /// Bootstrap, clusters, listeners, scoped routes, routes, secrets: those with a field that is `wanted`, with
 /// all of theirs. What nobody wants is not made: clusters grow with the mesh.
-pub(super) fn with(envoy: &Envoy<'_>, wanted: impl Fn(&str) -> bool) -> Vec<Value> {
-    type Make = fn(&Envoy<'_>) -> Value;
+pub(super) fn with<'a>(envoy: &Envoy<'a>, wanted: impl Fn(&str) -> bool) -> Vec<Section<'a>> {
+    type Make = for<'a> fn(&Envoy<'a>) -> Section<'a>;
     let all: [(&[&str], Make); 6] = [
-        (&["bootstrap", "last_updated"], bootstrap),
+        (&["bootstrap", "last_updated"], |envoy| {
+            own(bootstrap(envoy))
+        }),
         (
             &["version_info", "static_clusters", "dynamic_active_clusters"],
             clusters,
         ),
         (
             &["version_info", "static_listeners", "dynamic_listeners"],
-            listeners::section,
+            |envoy| own(listeners::section(envoy)),
         ),
-        (
-            &[],
-            |_| json!({"@type": "type.googleapis.com/envoy.admin.v3.ScopedRoutesConfigDump"}),
-        ),
-        (
-            &[],
-            |_| json!({"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump"}),
-        ),
+        (&[], |_| {
+            own(json!({"@type": "type.googleapis.com/envoy.admin.v3.ScopedRoutesConfigDump"}))
+        }),
+        (&[], |_| {
+            own(json!({"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump"}))
+        }),
         (
             &["dynamic_active_secrets", "dynamic_warming_secrets"],
-            secrets,
+            |envoy| own(secrets(envoy)),
         ),
     ];
     let made = all
         .into_iter()
         .filter(|(fields, _)| fields.is_empty() || fields.iter().any(|f| wanted(f)));
     made.map(|(_, make)| make(envoy)).collect()
+}
+
+/// A section without anything that is shared.
+fn own<'a>(section: Value) -> Section<'a> {
+    let fields = match section {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    fields
+        .into_iter()
+        .map(|(name, value)| (name, Field::Own(value)))
+        .collect()
 }
 
 /// The TLS settings that inbound and outbound share: secret `default`, secret `ROOTCA` and the names
@@ -108,7 +121,7 @@ fn bootstrap(envoy: &Envoy<'_>) -> Value {
     })
 }
 
-fn clusters(envoy: &Envoy<'_>) -> Value {
+fn clusters<'a>(envoy: &Envoy<'a>) -> Section<'a> {
     let started = stamp(envoy.started);
     let fixed: Vec<Value> = ["agent", "prometheus_stats", "sds-grpc", "xds-grpc"]
         .iter()
@@ -117,18 +130,21 @@ fn clusters(envoy: &Envoy<'_>) -> Value {
             "last_updated": started,
         }))
         .collect();
-    let mut section = json!({
+    let mut section = own(json!({
         "@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump",
         "static_clusters": fixed,
-    });
+    }));
     if let Some((pushed, updated)) = envoy.pushed {
-        section["version_info"] = json!(format!("{}/1", stamp(updated)));
-        section["dynamic_active_clusters"] = json!(dynamic_clusters(pushed, &stamp(updated)));
+        let version = json!(format!("{}/1", stamp(updated)));
+        section.insert("version_info".to_owned(), Field::Own(version));
+        let active = Field::Clusters(pushed, updated);
+        section.insert("dynamic_active_clusters".to_owned(), active);
     }
     section
 }
 
-fn dynamic_clusters(pushed: &Pushed, updated: &str) -> Vec<Value> {
+/// The clusters of a push, which a proxy got at `updated`.
+pub(super) fn dynamic_clusters(pushed: &Pushed, updated: &str) -> Vec<Value> {
     let cluster = |body: Value| json!({"cluster": body, "last_updated": updated});
     let plain = |name: &str, kind: &str| {
         cluster(

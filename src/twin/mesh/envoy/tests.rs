@@ -27,6 +27,7 @@ fn pushed() -> Pushed {
                 names,
             },
         )]),
+        shown: Shown::default(),
     }
 }
 
@@ -134,6 +135,48 @@ fn a_mask_keeps_the_sections_that_have_its_fields() {
         .collect();
     assert_eq!(names, ["default", "ROOTCA"]);
     assert_eq!(answer(false, true, Some("mask=nothing")), json!({}));
+}
+
+#[test]
+fn who_got_the_same_push_shows_the_same_clusters_but_for_when_it_got_them() {
+    let pod = json!({"metadata": {"name": "web-1", "namespace": "shop"}});
+    let (held, mut pushed) = (held(), pushed());
+    let shown = |pushed: &Pushed, at: &str, query: Option<&str>| {
+        let envoy = Envoy {
+            pod: &pod,
+            gateway: false,
+            proxy_config: &Map::new(),
+            chain: Some(&held),
+            roots: Some(&held),
+            pushed: Some((pushed, at.parse().unwrap())),
+            started: held.updated,
+            counters: &TlsCounters::default(),
+            passed: &Passed::default(),
+            connections: 0,
+            draining: false,
+        };
+        envoy.answer("/config_dump", query).body
+    };
+    let (first, then) = ("2026-11-23T03:50:00.000Z", "2026-11-23T04:00:00.000Z");
+    for query in [None, Some("mask=dynamic_active_clusters")] {
+        let text = shown(&pushed, first, query);
+        let dump: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(text, Answer::json(&dump).body, "as all of Envoy's answers");
+        let section = dump["configs"].as_array().unwrap().iter();
+        let clusters = section.filter(|s| s["@type"].as_str().unwrap().contains("Clusters"));
+        let made = sections::dynamic_clusters(&pushed, first);
+        let all: Vec<&Value> = clusters.map(|s| &s["dynamic_active_clusters"]).collect();
+        assert_eq!(all, [&json!(made)]);
+        let later = shown(&pushed, then, query);
+        assert_eq!(text.replace(first, then), later);
+    }
+    // What is pushed next is another push, with a text of its own.
+    pushed = Pushed {
+        clusters: BTreeMap::new(),
+        shown: Shown::default(),
+        ..pushed
+    };
+    assert!(!shown(&pushed, first, None).contains("api.pay"));
 }
 
 #[test]
