@@ -51,7 +51,7 @@ pub use figures::{Figures, Least, PairFigures};
 pub use prober::Prober;
 
 use ca::MeshCa;
-use envoy::ServiceKey;
+use envoy::{ServiceKey, traffic};
 use istiod::Istiod;
 use prober::Target;
 use proxy::{Proxy, Reach, Standing};
@@ -225,6 +225,13 @@ impl Mesh {
                 if let Ok(Err(_)) = tokio::time::timeout(TICK, changes.changed()).await {
                     return;
                 }
+            }
+        });
+        let mesh = self.clone();
+        self.spawn(async move {
+            loop {
+                mesh.0.clock.sleep(traffic::FLUSH).await;
+                mesh.flush();
             }
         });
         if self.0.at.is_none() {

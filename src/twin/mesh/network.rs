@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::config::{meta, text_at};
+use super::envoy::traffic::{self, Gauges};
 use super::envoy::{Answer, Envoy};
 use super::world::World;
 use super::{Mesh, is_visited};
@@ -103,12 +104,41 @@ impl Mesh {
         let _ = stream.shutdown().await;
     }
 
-    fn drain(&self, uid: &str, on: bool) -> Answer {
+    pub(super) fn drain(&self, uid: &str, on: bool) -> Answer {
         match self.state().proxies.get_mut(uid) {
             Some(proxy) => proxy.draining = on,
             None => return Answer::gone(),
         }
         Answer::ok()
+    }
+
+    /// Brings the gauges of all Envoys' servers up to date; a real one does that at a time of its own.
+    pub(super) fn flush(&self) {
+        let world = World::look(&self.0.kube);
+        let mut state = self.state();
+        let mut flushed = Vec::new();
+        for pod in &world.pods {
+            let uid = meta(pod, "uid");
+            let Some(proxy) = state.proxies.get(uid) else {
+                continue;
+            };
+            let held = text_at(pod, "annotations", HELD_CONNECTIONS)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0);
+            let visited = proxy.gateway && is_visited(&world, &state, pod, proxy);
+            let gauges = Gauges {
+                state: traffic::state(proxy.draining, proxy.pushed.is_some()).1,
+                connections: held + u64::from(visited),
+            };
+            if gauges != proxy.gauges {
+                flushed.push((uid, gauges));
+            }
+        }
+        for (uid, gauges) in flushed {
+            if let Some(proxy) = state.proxies.get_mut(uid) {
+                proxy.gauges = gauges;
+            }
+        }
     }
 
     pub(super) fn admin_answer(&self, uid: &str, path: &str, query: Option<&str>) -> Answer {
@@ -126,12 +156,6 @@ impl Mesh {
             .as_deref()
             .filter(|pod| meta(pod, "uid") == uid)
             .unwrap_or(&proxy.pod);
-        let held = text_at(pod, "annotations", HELD_CONNECTIONS)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0);
-        let visited = path == "/stats"
-            && proxy.gateway
-            && is_visited(&World::look(&self.0.kube), &state, pod, proxy);
         let envoy = Envoy {
             pod,
             gateway: proxy.gateway,
@@ -145,7 +169,7 @@ impl Mesh {
             started: proxy.started,
             counters: &proxy.counters,
             passed: &proxy.passed,
-            connections: held + u64::from(visited),
+            gauges: proxy.gauges,
             draining: proxy.draining,
         };
         envoy.answer(path, query)

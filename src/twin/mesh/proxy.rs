@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::ca::{Issued, MeshCa, pem};
 use super::config::{container, environment, meta};
 use super::envoy::stats::TlsCounters;
-use super::envoy::traffic::Passed;
+use super::envoy::traffic::{Gauges, Passed};
 use super::envoy::{Held, Pushed, ServiceKey};
 use super::istiod::Istiod;
 use super::world::{account, service_of_address};
@@ -41,6 +41,8 @@ pub(super) struct Proxy {
     pub(super) counters: TlsCounters,
     /// What it has passed on.
     pub(super) passed: Passed,
+    /// Its server's gauges, as of the last flush.
+    pub(super) gauges: Gauges,
     /// Whether somebody has it fail its health check. The agent has seen it ready and does not look again, so the pod stays so.
     pub(super) draining: bool,
     pub(super) mount: Mount,
@@ -150,6 +152,7 @@ impl Proxy {
             started: now,
             counters: TlsCounters::default(),
             passed: Passed::default(),
+            gauges: Gauges::default(),
             draining: false,
             mount: Mount::default(),
             connected: None,

@@ -25,7 +25,7 @@ use serde_json::{Map, Value, json};
 use crate::pki::Cert;
 use render::pretty;
 use stats::TlsCounters;
-use traffic::Passed;
+use traffic::{Gauges, Passed};
 
 /// The last configuration that istiod pushed.
 #[derive(Debug, Eq, PartialEq)]
@@ -77,8 +77,8 @@ pub(super) struct Envoy<'a> {
     pub(super) started: Timestamp,
     pub(super) counters: &'a TlsCounters,
     pub(super) passed: &'a Passed,
-    /// Connections that are open to it.
-    pub(super) connections: u64,
+    /// As of the last flush.
+    pub(super) gauges: Gauges,
     /// Whether its health check is to fail, which is how it drains.
     pub(super) draining: bool,
 }
@@ -102,9 +102,9 @@ impl Envoy<'_> {
             "/healthcheck/fail" | "/healthcheck/ok" => {
                 Answer::text(405, "Method GET not allowed, POST required.\n")
             }
-            "/ready" => match traffic::state(self) {
-                ("LIVE", _) => Answer::text(200, "LIVE\n"),
-                (state, _) => Answer::text(503, &format!("{state}\n")),
+            "/ready" => match self.state() {
+                "LIVE" => Answer::text(200, "LIVE\n"),
+                state => Answer::text(503, &format!("{state}\n")),
             },
             "/server_info" => traffic::server_info(self),
             "/" => Answer::text(200, "envoy admin\n"),
@@ -113,6 +113,11 @@ impl Envoy<'_> {
                 "invalid path. admin commands are:\n  /certs: print certs on machine\n  /clusters: upstream cluster status\n  /config_dump: dump current Envoy configs (experimental)\n  /healthcheck/fail (POST): cause the server to fail health checks\n  /healthcheck/ok (POST): cause the server to pass health checks\n  /ready: print server state, return 200 if LIVE, otherwise return 503\n  /server_info: print server version/status information\n  /stats: print server stats\n",
             ),
         }
+    }
+
+    /// Of this moment.
+    fn state(&self) -> &'static str {
+        traffic::state(self.draining, self.pushed.is_some()).0
     }
 
     fn config_dump(&self, query: &str) -> Answer {

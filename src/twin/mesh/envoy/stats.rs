@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Envoy, ServiceKey, traffic};
+use super::{Answer, Envoy, ServiceKey};
 use crate::pki::{HandshakeFailure, Refusal, Side};
 use crate::twin::mesh::config::text_at;
 use crate::twin::server::decode;
@@ -119,8 +119,11 @@ pub(super) fn answer(envoy: &Envoy<'_>, query: &str) -> Answer {
 /// What the bootstrap always includes, as far as the twin counts it.
 fn server(envoy: &Envoy<'_>) -> impl Iterator<Item = (String, u64)> + use<> {
     [
-        ("server.state".to_owned(), traffic::state(envoy).1),
-        ("server.total_connections".to_owned(), envoy.connections),
+        ("server.state".to_owned(), envoy.gauges.state),
+        (
+            "server.total_connections".to_owned(),
+            envoy.gauges.connections,
+        ),
     ]
     .into_iter()
 }

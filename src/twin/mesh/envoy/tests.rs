@@ -44,7 +44,7 @@ fn answer(gateway: bool, with_secrets: bool, query: Option<&str>) -> Value {
         started: held.updated,
         counters: &TlsCounters::default(),
         passed: &Passed::default(),
-        connections: 0,
+        gauges: Gauges::default(),
         draining: false,
     };
     let answer = envoy.answer("/config_dump", query);
@@ -69,7 +69,7 @@ fn a_gateway_lists_its_credentials_before_the_meshs_secrets() {
             started: held.updated,
             counters: &TlsCounters::default(),
             passed: &Passed::default(),
-            connections: 0,
+            gauges: Gauges::default(),
             draining: false,
         };
         let answer = envoy.answer("/config_dump", Some("mask=dynamic_active_secrets"));
@@ -152,7 +152,7 @@ fn who_got_the_same_push_shows_the_same_clusters_but_for_when_it_got_them() {
             started: held.updated,
             counters: &TlsCounters::default(),
             passed: &Passed::default(),
-            connections: 0,
+            gauges: Gauges::default(),
             draining: false,
         };
         envoy.answer("/config_dump", query).body
@@ -253,7 +253,7 @@ fn certs_shows_one_root_however_many_there_are() {
         started: held.updated,
         counters: &TlsCounters::default(),
         passed: &Passed::default(),
-        connections: 0,
+        gauges: Gauges::default(),
         draining: false,
     };
     let body: Value = serde_json::from_str(&envoy.answer("/certs", None).body).unwrap();
@@ -298,7 +298,7 @@ fn stats(config: &Value, annotations: &Value, query: &str) -> Answer {
         started: held.updated,
         counters: &counters,
         passed: &Passed::default(),
-        connections: 0,
+        gauges: Gauges::default(),
         draining: false,
     };
     envoy.answer("/stats", Some(query))
@@ -355,7 +355,10 @@ fn busy(draining: bool, path: &str, query: Option<&str>) -> Answer {
         started: held.updated,
         counters: &TlsCounters::default(),
         passed: &passed,
-        connections: 3,
+        gauges: Gauges {
+            state: 0,
+            connections: 3,
+        },
         draining,
     };
     envoy.answer(path, query)
@@ -374,9 +377,10 @@ fn an_envoy_tells_what_it_passed_on_and_whether_it_drains_as_a_real_one_does() {
     assert_eq!(
         read("/stats", "format=json&filter=%5Eserver%5C.")["stats"],
         json!([
-            {"name": "server.state", "value": 1},
+            {"name": "server.state", "value": 0},
             {"name": "server.total_connections", "value": 3},
-        ])
+        ]),
+        "of the last flush, when it did not drain"
     );
     let ready = |draining| busy(draining, "/ready", None);
     assert_eq!((ready(false).status, ready(true).status), (200, 503));

@@ -1,10 +1,12 @@
 //! Requests, connections and draining, as Envoy counts and does them.
 //!
 //! The prober's handshakes are the requests: one that is made is passed on to its endpoint. Counters of endpoints are always
-//! kept. Numbers are of the moment, as with `stats_flush_on_admin`, where Istio's Envoys are up to 5 s behind.
+//! kept, and are of the moment, as is what `/server_info` and `/ready` say. The gauges of the server are of the last flush
+//! (envoyproxy/envoy `source/server/server.cc`, `updateServerStats`), and 0 before the first.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -31,12 +33,24 @@ impl Passed {
     }
 }
 
+/// How often an Envoy brings its server's gauges up to date (`stats_flush_interval`, which Istio leaves as it is).
+pub(in crate::twin::mesh) const FLUSH: Duration = Duration::from_secs(5);
+
+/// Gauges of the server.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(in crate::twin::mesh) struct Gauges {
+    /// `server.state`.
+    pub(in crate::twin::mesh) state: u64,
+    /// `server.total_connections`: those that are open to it.
+    pub(in crate::twin::mesh) connections: u64,
+}
+
 /// The state of a server, as `/server_info` names it and `server.state` counts it.
-pub(super) fn state(envoy: &Envoy<'_>) -> (&'static str, u64) {
-    match (envoy.draining, envoy.pushed) {
+pub(in crate::twin::mesh) fn state(draining: bool, has_config: bool) -> (&'static str, u64) {
+    match (draining, has_config) {
         (true, _) => ("DRAINING", 1),
-        (false, Some(_)) => ("LIVE", 0),
-        (false, None) => ("PRE_INITIALIZING", 2),
+        (false, true) => ("LIVE", 0),
+        (false, false) => ("PRE_INITIALIZING", 2),
     }
 }
 
@@ -70,5 +84,5 @@ fn host(address: &Value, requests: u64) -> Value {
 
 /// Answers `/server_info`.
 pub(super) fn server_info(envoy: &Envoy<'_>) -> Answer {
-    Answer::json(&json!({"state": state(envoy).0}))
+    Answer::json(&json!({"state": envoy.state()}))
 }

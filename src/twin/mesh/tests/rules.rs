@@ -1,6 +1,7 @@
 //! Who signs for whom, and which roots reach whom.
 
 use super::*;
+use crate::twin::scenario;
 
 #[tokio::test]
 async fn a_citadel_proxy_presents_its_leaf_and_the_root_and_trusts_it() {
@@ -216,4 +217,31 @@ async fn the_dump_and_the_prober_read_one_and_the_same_secret() {
         .filter(|t| !t.is_empty())
         .collect();
     assert!(texts.is_sorted() && texts.len() == 2, "sorted as text");
+}
+
+#[tokio::test]
+async fn the_gauges_of_a_server_are_of_the_last_flush_and_what_it_says_of_its_state_is_of_now() {
+    let lab = Lab::new().await;
+    lab.install("default", "citadel", &[]).await;
+    let web = lab.inject("default", "shop", "web").await.unwrap();
+    let uid = meta(&lab.kube.get("pods", "shop", &web).unwrap(), "uid").to_owned();
+    let told = |path: &str| lab.mesh.admin_answer(&uid, path, None).body;
+    let counted = |state: u64, connections: u64| {
+        format!("server.state: {state}\nserver.total_connections: {connections}\n")
+    };
+    let hold = |connections: &str| {
+        let note = json!({scenario::HELD_CONNECTIONS: connections});
+        let set = |pod: &mut Value| pod["metadata"]["annotations"] = note.clone();
+        lab.kube.update("pods", "shop", &web, set).unwrap();
+    };
+    hold("2");
+    assert_eq!(told("/stats"), counted(0, 0), "none yet");
+    lab.mesh.flush();
+    assert_eq!(told("/stats"), counted(0, 2));
+    hold("3");
+    lab.mesh.drain(&uid, true);
+    assert!(told("/server_info").contains("DRAINING"));
+    assert_eq!(told("/stats"), counted(0, 2), "as old as its state");
+    lab.mesh.flush();
+    assert_eq!(told("/stats"), counted(1, 3));
 }
