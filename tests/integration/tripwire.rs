@@ -157,7 +157,8 @@ fn main(given) {
     gateways::upgrade(m, unwatched, "r1");
     install::revision(m, p, "r2", "mesh_ca");
     canary::move_namespaces(m, unwatched + #{ namespaces: ["shop"] }, "r2", ["r2"]);
-    retire::old_ca(p);
+    // The control waits so long in vain for the old root to go.
+    retire::old_ca(p + #{ timeout: 10 });
 }
 "#;
 
