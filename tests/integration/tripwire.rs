@@ -174,8 +174,8 @@ fn the_end_of_the_old_ca_stops_where_proxies_still_need_it() {
         .run()
         .code(3);
         let events = ran.events();
-        let begun = events.iter().filter(|e| e["event"] == "step_started");
-        let last = begun.last().unwrap()["name"].as_str().unwrap().to_owned();
+        let last = events.iter().rfind(|e| e["event"] == "step_started");
+        let last = last.unwrap()["name"].as_str().unwrap().to_owned();
         (ran.finished()["failure"].clone(), last)
     };
     let (failure, last) = retired("stop");
