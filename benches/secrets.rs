@@ -152,6 +152,7 @@ fn pod() -> ProxyPod {
         labels: std::collections::BTreeMap::new(),
         ready: true,
         file_mounted: false,
+        cluster: None,
     }
 }
 
