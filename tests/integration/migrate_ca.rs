@@ -169,8 +169,7 @@ fn who_signed_and_which_names_are_accepted_is_told_of_each_proxy() {
 
     let ran = run("check-trustdomain");
     let trusts = |domains: &str| format!(" trusts trust domains for [{domains}]");
-    let both = "cluster.local twin-project.svc.id.goog";
-    says(&ran.stdout, "moved", &trusts(both));
+    says(&ran.stdout, "moved", &trusts("twin-project.svc.id.goog"));
     says(&ran.stdout, "old", &trusts("cluster.local"));
     ran.stderr_has("RS308")
         .stderr_has("cart-0.old (old/cart) does not accept spiffe://twin-project.svc.id.goog/ns/");
