@@ -24,7 +24,7 @@ params: {through: retire, new_root: accept, fleet_id: twin-project}
 ";
 
 /// A `step NAME {` … `}` that stands on lines of its own, or a `cluster::each` of several; with an `if … {` … `}` or a
-/// `cluster::each` around nothing else.
+/// `cluster::each` around nothing else. Or a line that calls for a phase.
 #[derive(Clone, Debug)]
 struct Step {
     name: String,
@@ -40,6 +40,15 @@ fn steps(lines: &[&str]) -> Vec<Step> {
     let mut out: Vec<Step> = Vec::new();
     for (first, line) in lines.iter().enumerate() {
         let indent = line.len() - line.trim_start().len();
+        if line.trim_start().starts_with("phases::") || line.contains("{ phases::") {
+            out.push(Step {
+                name: line.trim().to_owned(),
+                first,
+                last: first,
+                indent,
+            });
+            continue;
+        }
         let (name, close) = match line.trim_start().strip_prefix("step ") {
             Some(rest) => (rest.trim_end_matches(" {").to_owned(), "}"),
             None if line.trim_start() == EACH => {
@@ -64,6 +73,7 @@ fn steps(lines: &[&str]) -> Vec<Step> {
             step.first > 0
                 && step.indent >= 4
                 && lines[step.first - 1].trim_start().starts_with(open)
+                && lines[step.first - 1].ends_with('{')
                 && lines[step.last + 1] == format!("{}{close}", " ".repeat(step.indent - 4))
         };
         while is_around(&step, "if ", "}") || is_around(&step, EACH, "});") {
@@ -121,25 +131,46 @@ fn variants(text: &str) -> Vec<(String, String)> {
     out
 }
 
-/// The stock script with its variants, and the variants of the library's phase 3 under it; each with
-/// the library file that goes beside it.
-fn all_variants() -> Vec<(String, String, String)> {
+/// A variant: its name, the stock script, and the library's phases 1 and 2 and phase 3 that go beside it.
+struct Variant {
+    name: String,
+    script: String,
+    phases: String,
+    retire: String,
+}
+
+/// The variants of the stock script, and those of the library's phases under it.
+fn all_variants() -> Vec<Variant> {
     let read = |path: &str| {
         std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
     };
-    let (script, retire) = (
-        read("scripts/citadel-to-meshca.rhai"),
+    let (phases, retire) = (
+        read("stdlib/mesh/phases.rhai"),
         read("stdlib/mesh/retire.rhai"),
     );
-    // Imports are looked for in the library first, so the variant has a name of its own.
-    let script = script.replace("import \"mesh/retire\"", "import \"retire-variant\"");
-    let of_script = variants(&script)
-        .into_iter()
-        .map(|(name, text)| (name, text, retire.clone()));
-    let of_retire = variants(&retire)
-        .into_iter()
-        .map(|(name, text)| (format!("phase 3: {name}"), script.clone(), text));
-    of_script.chain(of_retire).collect()
+    // Imports are looked for in the library first, so the variants have names of their own.
+    let script = read("scripts/citadel-to-meshca.rhai")
+        .replace("import \"mesh/phases\"", "import \"phases-variant\"")
+        .replace("import \"mesh/retire\"", "import \"retire-variant\"");
+    let stock = |name: String| Variant {
+        name,
+        script: script.clone(),
+        phases: phases.clone(),
+        retire: retire.clone(),
+    };
+    let of_script = variants(&script).into_iter().map(|(name, script)| Variant {
+        script,
+        ..stock(name)
+    });
+    let of_phases = variants(&phases).into_iter().map(|(name, phases)| Variant {
+        phases,
+        ..stock(name)
+    });
+    let of_retire = variants(&retire).into_iter().map(|(name, retire)| Variant {
+        retire,
+        ..stock(format!("phase 3: {name}"))
+    });
+    of_script.chain(of_phases).chain(of_retire).collect()
 }
 
 /// After the variant: is every pair able to talk, and nothing unknown? Asked of the twin itself.
@@ -163,8 +194,9 @@ fn no_step_can_be_left_out_or_swapped_into_an_unsafe_mesh() {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some((name, script, retire)) = { queue.lock().unwrap().next() } {
-                    let asked = script.replace(
+                while let Some(variant) = { queue.lock().unwrap().next() } {
+                    let name = variant.name;
+                    let asked = variant.script.replace(
                         "    summary::end(before)",
                         &format!("{AFTERWARDS}    summary::end(before)"),
                     );
@@ -172,7 +204,8 @@ fn no_step_can_be_left_out_or_swapped_into_an_unsafe_mesh() {
                     let ran =
                         rootshift("run variant.rhai --twin=mesh.yaml -o jsonl --set timeout=25")
                             .file("variant.rhai", asked)
-                            .file("retire-variant.rhai", retire)
+                            .file("phases-variant.rhai", variant.phases)
+                            .file("retire-variant.rhai", variant.retire)
                             .file("mesh.yaml", MESH)
                             .run();
                     let finished = ran.finished();
