@@ -102,7 +102,7 @@ const NAMED: &[(&str, &str)] = &[
     ("RS303", "still trusts"),
     ("RS304", "MESHCA"),
     ("RS305", "namespace both has both"),
-    ("RS306", "istio-validator-nowhere"),
+    ("RS306", "Service istio-system/nowhere"),
     ("RS307", "pay/inside-only"),
     ("RS308", "does not accept spiffe://elsewhere/"),
 ];
