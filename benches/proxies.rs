@@ -1,7 +1,8 @@
 //! What it costs to read 1,000 proxies of a twin, beside plain GETs of the same bytes, in one run.
 //!
-//! `cargo bench --bench proxies`, or `cargo bench --bench proxies -- 200` for fewer. Read is what a check does: pods, namespaces and webhooks are listed, each proxy is asked for
-//! its secrets, listeners and clusters over a port-forward of its own, and judged. The peer asks for the same paths over
+//! `cargo bench --bench proxies`, or `cargo bench --bench proxies -- 200` for fewer. Read is what a check does: pods, namespaces
+//! and webhooks are listed, each proxy is asked over a port-forward of its own, for its secrets alone (who trusts whom, who
+//! signed) or for its listeners and clusters as well (who accepts whom), and judged. The peer asks for the same paths over
 //! the same port-forwards, as many at the same time, and looks at nothing. Once with the twin in this process, as `--twin`
 //! has it, and once with a twin that another process serves, whose CPU time is told apart. Each way in turn; the medians
 //! are shown, per proxy. The twin's prober goes on meanwhile: what a twin takes while nobody asks is shown last.
@@ -18,6 +19,7 @@ use futures::StreamExt as _;
 use rootshift::cluster::{Cluster, Limits, Target};
 use rootshift::mesh::names::{CLUSTERS_MASKED, LISTENERS_MASKED, SECRETS_MASKED};
 use rootshift::mesh::pods::ProxyPod;
+use rootshift::mesh::read::Ask;
 use rootshift::mesh::survey::{Survey, SurveyOptions};
 use rootshift::twin::{Scenario, Twin, TwinOptions};
 use tokio::runtime::Runtime;
@@ -26,6 +28,15 @@ const PROXIES: usize = 1000;
 /// Deployments of a namespace, each with a Service, and pods of each.
 const SIZE: (usize, usize) = (5, 20);
 const ROUNDS: usize = 5;
+/// What is asked, and by which paths.
+const ASKED: [(&str, Ask, &[&str]); 2] = [
+    ("certificates", Ask::Certificates, &[SECRETS_MASKED]),
+    (
+        "everything",
+        Ask::Everything,
+        &[SECRETS_MASKED, LISTENERS_MASKED, CLUSTERS_MASKED],
+    ),
+];
 
 fn main() {
     let runtime = Runtime::new().unwrap();
@@ -69,21 +80,23 @@ fn compare(runtime: &Runtime, kubeconfig: &Path, server: Option<u32>) {
         ..Target::default()
     };
     let cluster = runtime.block_on(Cluster::connect(&target)).unwrap();
-    let pods = runtime.block_on(read(&cluster));
-    let mut costs: [Vec<Cost>; 2] = Default::default();
-    let mut bytes = 0;
-    for _ in 0..ROUNDS {
-        costs[0].push(measure(server, || {
-            bytes = runtime.block_on(get(&cluster, &pods));
-        }));
-        costs[1].push(measure(server, || {
-            assert_eq!(runtime.block_on(read(&cluster)).len(), pods.len());
-        }));
+    let pods = runtime.block_on(read(&cluster, Ask::default()));
+    for (what, ask, paths) in ASKED {
+        let mut costs: [Vec<Cost>; 2] = Default::default();
+        let mut bytes = 0;
+        for _ in 0..ROUNDS {
+            costs[0].push(measure(server, || {
+                bytes = runtime.block_on(get(&cluster, &pods, paths));
+            }));
+            costs[1].push(measure(server, || {
+                assert_eq!(runtime.block_on(read(&cluster, ask)).len(), pods.len());
+            }));
+        }
+        let [floor, ours] = costs.map(|costs| median(&costs, pods.len()));
+        println!("{what}, {} kB each", bytes / pods.len() / 1024);
+        show("plain GETs", floor, floor, server.is_some());
+        show("read and judge", ours, floor, server.is_some());
     }
-    let [floor, ours] = costs.map(|costs| median(&costs, pods.len()));
-    show("plain GETs", floor, floor, server.is_some());
-    show("read and judge", ours, floor, server.is_some());
-    println!("{:>26} kB each", bytes / pods.len() / 1024);
     let idle = measure(server, || std::thread::sleep(Duration::from_secs(2)));
     let of_one = |cpu: f64| cpu / idle.wall * 100.0;
     let who = if server.is_some() {
@@ -95,22 +108,23 @@ fn compare(runtime: &Runtime, kubeconfig: &Path, server: Option<u32>) {
 }
 
 /// Reads and judges all proxies; those that there are.
-async fn read(cluster: &Cluster) -> Vec<ProxyPod> {
-    let options = SurveyOptions::default();
+async fn read(cluster: &Cluster, ask: Ask) -> Vec<ProxyPod> {
+    let mut options = SurveyOptions::default();
+    options.read.ask = ask;
     let survey = Survey::take(cluster, &[], &options).await.unwrap();
     assert_eq!(survey.unknowns(), [""; 0]);
     let proxies = survey.proxies.iter();
     proxies.map(|proxy| proxy.pod().clone()).collect()
 }
 
-/// Asks all proxies for what a check reads; the bytes that came.
-async fn get(cluster: &Cluster, pods: &[ProxyPod]) -> usize {
+/// Asks all proxies for the same; the bytes that came.
+async fn get(cluster: &Cluster, pods: &[ProxyPod], paths: &[&str]) -> usize {
     let all = pods.iter().map(|pod| async move {
         let limits = Limits::default();
         let forward = cluster.forward(&pod.namespace, &pod.name, pod.admin_port, &limits);
         let mut forward = forward.await.unwrap();
         let mut bytes = 0;
-        for path in [SECRETS_MASKED, LISTENERS_MASKED, CLUSTERS_MASKED] {
+        for path in paths {
             bytes += forward.get_ok(path).await.unwrap().len();
         }
         bytes
