@@ -62,6 +62,11 @@ pub fn every_proxy_accepts(view: &View, domains: &[String]) -> Vec<Finding> {
     let mut refusing = Vec::new();
     for proxy in view.survey.all() {
         let pod = proxy.pod();
+        let name = format!("{}.{} ({})", pod.name, pod.namespace, pod.workload);
+        // Whether the others accept it cannot be asked.
+        if let Err(reason) = &proxy.verdict.identity {
+            refusing.push(format!("{name} may not be accepted: {reason}"));
+        }
         for domain in domains {
             let answer = match trust_domains::accepts(&view.survey, proxy, domain) {
                 Accepts::Yes => continue,
@@ -70,10 +75,7 @@ pub fn every_proxy_accepts(view: &View, domains: &[String]) -> Vec<Finding> {
                     format!("may not accept trust domain {domain}: {reason}")
                 }
             };
-            refusing.push(format!(
-                "{}.{} ({}) {answer}",
-                pod.name, pod.namespace, pod.workload
-            ));
+            refusing.push(format!("{name} {answer}"));
         }
     }
     if !refusing.is_empty() {
