@@ -30,30 +30,31 @@ pub(super) struct Snapshot {
 impl Snapshot {
     /// What it holds, where that is enough and not too old.
     pub(super) fn answer(&self, world: &World, ask: Ask) -> Reply<Arc<View>> {
-        let fail = |message: &str, hint: &str| Err(kit::fail(Failure::script(message).hint(hint)));
-        if ask == Ask::Everything {
-            return fail(
-                "a snapshot holds no more than certificates, not whom proxies accept",
-                "ask the mesh itself: `mesh::connect()`",
-            );
+        let age = world.now().duration_since(self.at).unsigned_abs();
+        match fault(ask, world.acts() != self.acts, age) {
+            None => Ok(self.view.clone()),
+            Some((message, hint)) => Err(kit::fail(Failure::script(message).hint(hint))),
         }
-        if world.acts() != self.acts {
-            return fail(
-                "the snapshot is of before the last change",
-                "take it anew: `m.snapshot()`",
-            );
-        }
-        let age = world.now().duration_since(self.at);
-        if age.unsigned_abs() > LIFE {
-            let message = format!(
-                "the snapshot is {} s old, and answers for {} s",
-                age.as_secs(),
-                LIFE.as_secs()
-            );
-            return fail(&message, "take it anew: `m.snapshot()`");
-        }
-        Ok(self.view.clone())
     }
+}
+
+/// Why a snapshot does not answer, and what to do.
+fn fault(ask: Ask, has_acted: bool, age: Duration) -> Option<(String, &'static str)> {
+    let message = if ask == Ask::Everything {
+        let message = "a snapshot holds no more than certificates, not whom proxies accept";
+        return Some((message.into(), "ask the mesh itself: `mesh::connect()`"));
+    } else if has_acted {
+        "the snapshot is of before the last change".into()
+    } else if age > LIFE {
+        format!(
+            "the snapshot is {} s old, and answers for {} s",
+            age.as_secs(),
+            LIFE.as_secs()
+        )
+    } else {
+        return None;
+    };
+    Some((message, "take it anew: `m.snapshot()`"))
 }
 
 /// Adds the words to the module `mesh`.
@@ -91,5 +92,25 @@ mod words {
             snapshot,
             ..mesh.clone()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_answers_what_it_holds_for_a_minute_and_until_something_is_done() {
+        let young = Duration::from_secs(60);
+        let says = |ask, acted, age| fault(ask, acted, age).map(|(message, _)| message);
+        for ask in [Ask::Nothing, Ask::Certificates] {
+            assert_eq!(says(ask, false, young), None);
+            let acted = says(ask, true, young).unwrap();
+            assert!(acted.contains("before the last change"), "{acted}");
+            let old = says(ask, false, Duration::from_secs(61)).unwrap();
+            assert!(old.contains("61 s old"), "{old}");
+        }
+        let pairs = says(Ask::Everything, false, Duration::ZERO).unwrap();
+        assert!(pairs.contains("not whom proxies accept"), "{pairs}");
     }
 }
